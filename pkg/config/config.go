@@ -1,0 +1,120 @@
+// Package config reads the SyncGroup document: strictly, so that a mistake is refused when it is made, with the path
+// of the field, the value and the mend.
+//
+// Errors are of kind errkind.Invalid and list every mistake that was found, not just the first. A loaded Group is a
+// value that is not changed any more; it is safe for concurrent use.
+package config
+
+import "time"
+
+// Identity of the document.
+const (
+	APIVersion = "bucketmesh.dev/v1alpha1"
+	Kind       = "SyncGroup"
+)
+
+// Mode of a replica.
+type Mode string
+
+// The modes.
+const (
+	ReadWrite Mode = "ReadWrite" // users write here; changes go to the other replicas
+	ReadOnly  Mode = "ReadOnly"  // a copy: what users write here loses against the group and is kept as a conflict copy
+)
+
+// Group is a loaded and validated SyncGroup: defaults filled in, quantities and durations parsed.
+type Group struct {
+	Name      string
+	Replicas  []Replica
+	Filter    Filter
+	Conflicts []ConflictRule // first match wins; the last one always matches everything
+	Deletes   Deletes
+	Transfer  Transfer
+	Scan      Scan
+}
+
+// Replica is one bucket (or a prefix of one) that takes part.
+type Replica struct {
+	Name     string // a DNS label, unique in the group
+	URL      string // as written
+	Provider string // s3, gcs, azblob, mem
+	Bucket   string
+	Prefix   string // "" or ends with "/"
+	Mode     Mode
+
+	Region    string // s3
+	Endpoint  string // s3: an S3-compatible server, "" is Amazon
+	PathStyle bool   // s3
+	Account   string // azblob
+
+	// Dialect of the notifications: aws, minio, versitygw, rgw. It is not guessed from a record: versitygw says aws:s3
+	// and means something else.
+	Dialect string
+	// Credentials names the environment variables of static credentials: the variables are
+	// BUCKETMESH_<CREDENTIALS>_ACCESS_KEY_ID and ..._SECRET_ACCESS_KEY. "" is the provider's own credential chain.
+	Credentials      string
+	AcceptLossWindow bool // run ReadWrite on a bucket that can't promise it
+}
+
+// Source is the CloudEvents source of the replica's bucket: an absolute URI that is unique per store and bucket.
+func (r Replica) Source() string {
+	switch {
+	case r.Provider == "s3" && r.Endpoint != "":
+		return r.Endpoint + "/" + r.Bucket
+	case r.Provider == "s3":
+		return "https://s3." + r.Region + ".amazonaws.com/" + r.Bucket
+	case r.Provider == "gcs":
+		return "https://storage.googleapis.com/" + r.Bucket
+	case r.Provider == "azblob":
+		return "https://" + r.Account + ".blob.core.windows.net/" + r.Bucket
+	}
+	return r.Provider + "://" + r.Bucket
+}
+
+// Filter selects keys by doublestar patterns.
+type Filter struct {
+	Include []string
+	Exclude []string
+}
+
+// Policy of a conflict.
+type Policy string
+
+// The policies.
+const (
+	KeepBoth       Policy = "keep-both"
+	LastWriterWins Policy = "last-writer-wins"
+	Primary        Policy = "primary"
+)
+
+// ConflictRule says what happens to keys that match.
+type ConflictRule struct {
+	Match   string
+	Policy  Policy
+	Order   []string // primary: replica names, best first
+	Discard bool     // last-writer-wins: do not keep the losers
+}
+
+// Deletes of the group.
+type Deletes struct {
+	Propagate bool
+	Brake     Brake
+}
+
+// Brake stops mass deletes: more than max(Keys, Percent of the group's keys).
+type Brake struct {
+	Keys    int
+	Percent int
+}
+
+// Transfer limits.
+type Transfer struct {
+	PartSize  int64 // bytes
+	Parallel  int   // parts (and small objects) under way at once
+	Bandwidth int64 // bytes per second, 0 is unlimited
+}
+
+// Scan is anti-entropy.
+type Scan struct {
+	Every time.Duration
+}

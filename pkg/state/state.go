@@ -1,0 +1,165 @@
+// Package state is the memory of the synchronizer: one row per (group, key), changed only by compare-and-set, with an
+// outbox and a dirty set that change in the same transaction. Package state holds the types and the Store interface and
+// does no I/O; the stores are in its subpackages (sqlite, postgres), and statetest is the suite that all of them pass.
+//
+// Errors: Commit returns errkind.Conflict when the row is not at the revision that the caller read, and nothing was
+// changed. Unavailable and Unknown errors leave it open whether the transaction happened; read the row to know. Missing rows
+// are no error (a row with Rev 0); missing conflicts are NotFound.
+//
+// Concurrency: a Store may be used from many goroutines and many processes. Rows are values: a caller may change what
+// it got, but shares the *version.Version in it, which are immutable.
+package state
+
+import (
+	"context"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// Row is all that is known of one key of one group.
+type Row struct {
+	Group    string                          `json:"-"`
+	Key      string                          `json:"-"`
+	Rev      int64                           `json:"-"` // 0: there is no row
+	Versions map[version.ID]*version.Version `json:"versions,omitempty"`
+	Counters version.Vector                  `json:"ctr,omitempty"` // last dot given, per replica and for the synchronizer
+	Replicas map[string]Replica              `json:"replicas,omitempty"`
+	Intents  []Intent                        `json:"intents,omitempty"`
+}
+
+// Replica is what one replica held when we last looked.
+type Replica struct {
+	Version   version.ID  `json:"v,omitempty"`    // "": genesis
+	Tentative version.ID  `json:"tent,omitempty"` // an equal-content version, to be confirmed by a later look
+	Print     Fingerprint `json:"fp"`
+	LastSeq   string      `json:"seq,omitempty"` // sequence of the last notification that told of this state
+	RequestID string      `json:"rid,omitempty"` // of our own write, to know its echo
+	EchoDue   bool        `json:"echo,omitempty"`
+	Status    Status      `json:"status,omitempty"`
+	Detail    string      `json:"detail,omitempty"` // why the status is not ok
+}
+
+// Fingerprint detects change. A write is guarded by Tag alone.
+type Fingerprint struct {
+	Present        bool   `json:"present,omitempty"`
+	Tag            string `json:"tag,omitempty"`
+	VersionID      string `json:"ver,omitempty"`
+	Metageneration string `json:"mg,omitempty"`
+	ModTime        int64  `json:"mtime,omitempty"` // unix nanoseconds; 0: not told (the answer to our own PUT)
+	MetaHash       string `json:"meta,omitempty"`
+	Nonce          string `json:"nonce,omitempty"` // our nonce in the object's metadata
+}
+
+// Status of a key at a replica.
+type Status string
+
+// The statuses. The zero value is StatusOK.
+const (
+	StatusOK         Status = ""
+	StatusUnreadable Status = "unreadable" // it is there and can't be read (archived, no permission)
+	StatusRefused    Status = "refused"    // the replica can't hold it (key or attributes)
+)
+
+// Intent says that somebody is about to write version Version at a replica, with Nonce in its metadata.
+type Intent struct {
+	Nonce      string      `json:"nonce"`
+	Replica    string      `json:"r"`
+	Version    version.ID  `json:"v"`
+	Expect     Fingerprint `json:"expect"`
+	LeaseUntil time.Time   `json:"lease"`
+	UploadID   string      `json:"upload,omitempty"` // multipart upload to abort if the lease ends
+	Owner      string      `json:"owner,omitempty"`
+}
+
+// Effects are what else happens in the transaction of a Commit.
+type Effects struct {
+	Remove     bool       // delete the row instead of writing it
+	ClearDirty bool       // the key needs nothing any more
+	Dirty      *time.Time // the key needs another look at this time (replaces an earlier due time)
+	Attempts   int        // with Dirty: how often the key was tried without success
+	Reason     string     // with Dirty: why
+	Events     []OutboxEvent
+	Conflicts  []Conflict // inserted, or replaced by ID
+}
+
+// OutboxEvent is a CloudEvent in structured JSON, to be published at least once after the commit.
+type OutboxEvent struct {
+	Seq  int64 // given by the store; order of commits
+	ID   string
+	JSON []byte
+}
+
+// Dirty is a key that needs a look.
+type Dirty struct {
+	Group    string    `json:"group"`
+	Key      string    `json:"key"`
+	Due      time.Time `json:"due"`
+	Attempts int       `json:"attempts"`
+	Reason   string    `json:"reason"`
+}
+
+// Loser is a version that lost a conflict.
+type Loser struct {
+	Version version.Version `json:"version"`
+	Replica string          `json:"replica"` // where it was read
+	Copy    string          `json:"copy"`    // key of the preserved copy; "" for a delete, or if the policy discards
+}
+
+// Conflict is a record for people: who wrote what where, who won, where the losers are.
+type Conflict struct {
+	ID       string          `json:"id"`
+	Group    string          `json:"group"`
+	Key      string          `json:"key"`
+	State    string          `json:"state"` // detected, resolved
+	Policy   string          `json:"policy"`
+	Reason   string          `json:"reason"`
+	Winner   version.Version `json:"winner"`
+	WinnerAt string          `json:"winnerAt"` // replica
+	Losers   []Loser         `json:"losers"`
+	Detected time.Time       `json:"detected"`
+	Resolved time.Time       `json:"resolved"`
+}
+
+// Stats of a group.
+type Stats struct {
+	Keys      int64 `json:"keys"`
+	Dirty     int64 `json:"dirty"`
+	Outbox    int64 `json:"outbox"`
+	Conflicts int64 `json:"conflicts"`
+}
+
+// Store keeps rows. See the package comment for errors and concurrency.
+type Store interface {
+	// Get reads a row; a key without one is Row{Group, Key, Rev: 0}.
+	Get(ctx context.Context, group, key string) (Row, error)
+	// Commit writes row if the stored revision still is row.Rev, with its effects, in one transaction. The new revision
+	// is greater than any that this key ever had, also after the row was removed.
+	Commit(ctx context.Context, row Row, fx Effects) (rev int64, err error)
+	// Rows returns rows with keys strictly greater than after, in byte order.
+	Rows(ctx context.Context, group, after string, limit int) ([]Row, error)
+
+	// MarkDirty enqueues keys; a key that is already due earlier stays so.
+	MarkDirty(ctx context.Context, group string, keys []string, due time.Time, reason string) error
+	// Due returns dirty keys whose time has come, earliest first.
+	Due(ctx context.Context, group string, now time.Time, limit int) ([]Dirty, error)
+	// NextDue is the earliest due time in the group; ok is false if nothing is dirty.
+	NextDue(ctx context.Context, group string) (due time.Time, ok bool, err error)
+
+	// Outbox returns events that were committed and not yet published, oldest first.
+	Outbox(ctx context.Context, limit int) ([]OutboxEvent, error)
+	// Published removes events from the outbox.
+	Published(ctx context.Context, seqs []int64) error
+
+	// Conflicts lists conflict records, newest first; state "" is all.
+	Conflicts(ctx context.Context, group, state string, limit int) ([]Conflict, error)
+	// Conflict reads one record.
+	Conflict(ctx context.Context, group, id string) (Conflict, error)
+
+	// Cursor reads a named checkpoint ("" if there is none) and SetCursor writes it; "" removes it.
+	Cursor(ctx context.Context, group, name string) (string, error)
+	SetCursor(ctx context.Context, group, name, value string) error
+
+	Stats(ctx context.Context, group string) (Stats, error)
+	Close() error
+}

@@ -1,0 +1,125 @@
+package version
+
+import "maps"
+
+// Synchronizer is the name under which the synchronizer itself adds dots (joins and resolutions). It can't be the name
+// of a replica: replica names are DNS labels.
+const Synchronizer = "~"
+
+// Vector is a version vector: for each replica, the last write of it that is in a version's past. A missing entry is 0.
+type Vector map[string]uint64
+
+// With is a copy of v with one entry raised to n.
+func (v Vector) With(name string, n uint64) Vector {
+	c := make(Vector, len(v)+1)
+	maps.Copy(c, v)
+	c[name] = max(c[name], n)
+	return c
+}
+
+// Join is the least vector above both.
+func (v Vector) Join(w Vector) Vector {
+	c := make(Vector, len(v)+len(w))
+	maps.Copy(c, v)
+	for k, n := range w {
+		c[k] = max(c[k], n)
+	}
+	return c
+}
+
+// LessEqual reports whether all of v is in w.
+func (v Vector) LessEqual(w Vector) bool {
+	for k, n := range v {
+		if n > w[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// Before reports whether w happened after v: all of v is in w, and they differ.
+func (v Vector) Before(w Vector) bool { return v.LessEqual(w) && !w.LessEqual(v) }
+
+// Timestamp is a hybrid timestamp in nanoseconds since 1970: the provider's clock, pushed forward wherever causality
+// demands it. Only its order means anything.
+type Timestamp int64
+
+// Kind is what a version is.
+type Kind string
+
+// The kinds of a version.
+const (
+	Put    Kind = "put"
+	Delete Kind = "delete"
+)
+
+// Content is what is known of an object's bytes without reading them again. Empty fields are not known.
+type Content struct {
+	Size   int64  `json:"size"`
+	MD5    string `json:"md5,omitempty"`    // lower-case hex
+	SHA256 string `json:"sha256,omitempty"` // lower-case hex
+	ETag   string `json:"etag,omitempty"`   // an S3 multipart ETag ("...-N"): equal ones of equal size are equal bytes
+}
+
+// Answer is the result of comparing contents.
+type Answer int
+
+// The answers. Unsure means that somebody has to read the bytes.
+const (
+	Unsure Answer = iota
+	Equal
+	Different
+)
+
+// Compare says whether two contents are the same bytes.
+func (c Content) Compare(d Content) Answer {
+	switch {
+	case c.Size != d.Size:
+		return Different
+	case c.Size == 0:
+		return Equal
+	case c.SHA256 != "" && d.SHA256 != "":
+		return answer(c.SHA256 == d.SHA256)
+	case c.MD5 != "" && d.MD5 != "":
+		return answer(c.MD5 == d.MD5)
+	case c.ETag != "" && c.ETag == d.ETag:
+		return Equal
+	}
+	return Unsure
+}
+
+func answer(equal bool) Answer {
+	if equal {
+		return Equal
+	}
+	return Different
+}
+
+// Merge adds what d knows to c. The two must describe the same bytes.
+func (c Content) Merge(d Content) Content {
+	if c.MD5 == "" {
+		c.MD5 = d.MD5
+	}
+	if c.SHA256 == "" {
+		c.SHA256 = d.SHA256
+	}
+	if c.ETag == "" {
+		c.ETag = d.ETag
+	}
+	return c
+}
+
+// ID names one version of one key: "replica@dot". "" is the genesis: the replica never held anything that we know of.
+type ID string
+
+// Version is one version of an object. It is immutable.
+type Version struct {
+	ID           ID        `json:"id"`
+	Vector       Vector    `json:"vv"`
+	Kind         Kind      `json:"kind"`
+	Content      Content   `json:"content"`
+	MetaHash     string    `json:"meta,omitempty"` // hash of the properties as all providers share them
+	Origin       string    `json:"origin"`         // the replica where a user wrote it; Synchronizer for joins and resolutions
+	HLC          Timestamp `json:"hlc"`
+	ProviderTime int64     `json:"time,omitempty"` // unix nanoseconds, as the provider said; 0 if it did not
+}
