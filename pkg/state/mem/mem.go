@@ -1,0 +1,339 @@
+// Package mem is a state.Store in memory, for tests and the simulator: made for a hundred thousand short lives, not
+// for a long one (listings sort what they find). It passes the same suite as the stores on disk.
+//
+// Errors are those of package state; nothing is ever Unavailable. A closed store goes on answering.
+//
+// Concurrency: one mutex; all methods may be called from many goroutines. No goroutine is started.
+package mem
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/state/internal/record"
+)
+
+type id struct{ group, name string }
+
+// Store is a state.Store in memory. Use New.
+type Store struct {
+	now func() time.Time
+
+	mu        sync.Mutex
+	rows      map[id]state.Row // all maps are made when they are first written
+	dirty     map[id]state.Dirty
+	conflicts map[id]state.Conflict
+	cursors   map[id]string
+	outbox    []entry // ordered by Seq
+	seq       int64
+	floor     int64 // highest revision of any removed row
+}
+
+type entry struct {
+	group string
+	event state.OutboxEvent
+}
+
+var _ state.Store = (*Store)(nil)
+
+// New makes an empty store. now is the clock that revisions follow; nil is time.Now.
+func New(now func() time.Time) *Store {
+	if now == nil {
+		now = time.Now
+	}
+	return &Store{now: now}
+}
+
+// Get implements state.Store.
+func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
+	if err := ended(ctx); err != nil {
+		return state.Row{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	row, ok := s.rows[id{group, key}]
+	if !ok {
+		return state.Row{Group: group, Key: key}, nil
+	}
+	return clone(row), nil
+}
+
+// Commit implements state.Store.
+func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (int64, error) {
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	if err := record.Check(row, fx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := id{row.Group, row.Key}
+	if have := s.rows[k].Rev; have != row.Rev {
+		return 0, errkind.New(errkind.Conflict, "commit row %q of group %q: revision is %d, not %d", row.Key, row.Group, have, row.Rev)
+	}
+	var rev int64
+	if fx.Remove {
+		s.floor = max(s.floor, row.Rev)
+		delete(s.rows, k)
+	} else {
+		rev = record.NextRev(s.now(), row.Rev, s.floor)
+		row = clone(row)
+		row.Rev = rev
+		put(&s.rows, k, row)
+	}
+	s.apply(k, fx)
+	return rev, nil
+}
+
+func (s *Store) apply(k id, fx state.Effects) {
+	if fx.ClearDirty {
+		delete(s.dirty, k)
+	}
+	if fx.Dirty != nil {
+		put(&s.dirty, k, state.Dirty{Group: k.group, Key: k.name, Due: due(*fx.Dirty), Attempts: fx.Attempts, Reason: fx.Reason})
+	}
+	for _, e := range fx.Events {
+		s.seq++
+		s.outbox = append(s.outbox, entry{k.group, state.OutboxEvent{Seq: s.seq, ID: e.ID, JSON: slices.Clone(e.JSON)}})
+	}
+	for _, c := range fx.Conflicts {
+		c.Losers = slices.Clone(c.Losers)
+		put(&s.conflicts, id{c.Group, c.ID}, c)
+	}
+}
+
+// Rows implements state.Store.
+func (s *Store) Rows(ctx context.Context, group, after string, limit int) ([]state.Row, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []state.Row
+	for k, row := range s.rows {
+		if k.group == group && k.name > after {
+			out = append(out, row)
+		}
+	}
+	out = first(out, limit, func(a, b state.Row) int { return cmp.Compare(a.Key, b.Key) })
+	for i := range out {
+		out[i] = clone(out[i])
+	}
+	return out, nil
+}
+
+// MarkDirty implements state.Store.
+func (s *Store) MarkDirty(ctx context.Context, group string, keys []string, at time.Time, reason string) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at = due(at)
+	for _, key := range keys {
+		k := id{group, key}
+		d, ok := s.dirty[k]
+		if ok && !at.Before(d.Due) {
+			continue
+		}
+		d.Group, d.Key, d.Due, d.Reason = group, key, at, reason
+		put(&s.dirty, k, d)
+	}
+	return nil
+}
+
+// Due implements state.Store.
+func (s *Store) Due(ctx context.Context, group string, now time.Time, limit int) ([]state.Dirty, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []state.Dirty
+	for k, d := range s.dirty {
+		if k.group == group && !d.Due.After(now) {
+			out = append(out, d)
+		}
+	}
+	return first(out, limit, func(a, b state.Dirty) int {
+		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Key, b.Key))
+	}), nil
+}
+
+// NextDue implements state.Store.
+func (s *Store) NextDue(ctx context.Context, group string) (next time.Time, ok bool, err error) {
+	if err := ended(ctx); err != nil {
+		return time.Time{}, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, d := range s.dirty {
+		if k.group == group && (!ok || d.Due.Before(next)) {
+			next, ok = d.Due, true
+		}
+	}
+	return next, ok, nil
+}
+
+// Outbox implements state.Store.
+func (s *Store) Outbox(ctx context.Context, limit int) ([]state.OutboxEvent, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(record.Limit(limit), len(s.outbox))
+	out := make([]state.OutboxEvent, n)
+	for i := range out {
+		out[i] = s.outbox[i].event
+		out[i].JSON = slices.Clone(out[i].JSON)
+	}
+	return out, nil
+}
+
+// Published implements state.Store.
+func (s *Store) Published(ctx context.Context, seqs []int64) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outbox = slices.DeleteFunc(s.outbox, func(e entry) bool { return slices.Contains(seqs, e.event.Seq) })
+	return nil
+}
+
+// Conflicts implements state.Store.
+func (s *Store) Conflicts(ctx context.Context, group, st string, limit int) ([]state.Conflict, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []state.Conflict
+	for k, c := range s.conflicts {
+		if k.group == group && (st == "" || c.State == st) {
+			c.Losers = slices.Clone(c.Losers)
+			out = append(out, c)
+		}
+	}
+	return first(out, limit, func(a, b state.Conflict) int {
+		return cmp.Or(b.Detected.Compare(a.Detected), cmp.Compare(b.ID, a.ID))
+	}), nil
+}
+
+// Conflict implements state.Store.
+func (s *Store) Conflict(ctx context.Context, group, name string) (state.Conflict, error) {
+	if err := ended(ctx); err != nil {
+		return state.Conflict{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.conflicts[id{group, name}]
+	if !ok {
+		return c, errkind.New(errkind.NotFound, "read conflict %q of group %q: there is none", name, group)
+	}
+	c.Losers = slices.Clone(c.Losers)
+	return c, nil
+}
+
+// Cursor implements state.Store.
+func (s *Store) Cursor(ctx context.Context, group, name string) (string, error) {
+	if err := ended(ctx); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cursors[id{group, name}], nil
+}
+
+// SetCursor implements state.Store.
+func (s *Store) SetCursor(ctx context.Context, group, name, value string) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if value == "" {
+		delete(s.cursors, id{group, name})
+		return nil
+	}
+	put(&s.cursors, id{group, name}, value)
+	return nil
+}
+
+// Stats implements state.Store.
+func (s *Store) Stats(ctx context.Context, group string) (state.Stats, error) {
+	if err := ended(ctx); err != nil {
+		return state.Stats{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := state.Stats{Keys: count(s.rows, group), Dirty: count(s.dirty, group), Conflicts: count(s.conflicts, group)}
+	for _, e := range s.outbox {
+		if e.group == group {
+			st.Outbox++
+		}
+	}
+	return st, nil
+}
+
+// Close implements state.Store. It does nothing, so that a test can look at a store after its engine closed it.
+func (s *Store) Close() error { return nil }
+
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return errkind.New(errkind.Of(err), "use state: %w", err)
+	}
+	return nil
+}
+
+// due is t at the resolution of the other stores.
+func due(t time.Time) time.Time { return record.Time(record.Nanos(t)) }
+
+func put[V any](m *map[id]V, k id, v V) {
+	if *m == nil {
+		*m = make(map[id]V)
+	}
+	(*m)[k] = v
+}
+
+func count[V any](m map[id]V, group string) (n int64) {
+	for k := range m {
+		if k.group == group {
+			n++
+		}
+	}
+	return n
+}
+
+func first[E any](list []E, limit int, compare func(a, b E) int) []E {
+	slices.SortFunc(list, compare)
+	return slices.Clip(list[:min(record.Limit(limit), len(list))])
+}
+
+// clone copies whatever a caller may change. Empty maps become nil, as they do in a document, so that code that is
+// tested here doesn't fail elsewhere.
+func clone(row state.Row) state.Row {
+	row.Versions = cloneMap(row.Versions)
+	row.Counters = cloneMap(row.Counters)
+	row.Replicas = cloneMap(row.Replicas)
+	row.Intents = slices.Clone(row.Intents)
+	if len(row.Intents) == 0 {
+		row.Intents = nil
+	}
+	return row
+}
+
+func cloneMap[M ~map[K]V, K comparable, V any](m M) M {
+	if len(m) == 0 {
+		return nil
+	}
+	return maps.Clone(m)
+}
