@@ -1,0 +1,372 @@
+#!/usr/bin/env bash
+# Real servers for tests and for trying things out, on loopback, in a folder of their own.
+#
+#   hack/servers.sh up [SERVER...]      install (once, pinned), start and wait until healthy; does nothing twice
+#   hack/servers.sh down [SERVER...]    stop what this script started, and only that
+#   hack/servers.sh restart SERVER...   down, then up, with the data kept
+#   hack/servers.sh wipe                down, then remove the data
+#   hack/servers.sh status              one line per server; exit code 1 if one of them is not healthy
+#   hack/servers.sh env                 shell lines to be read with: eval "$(hack/servers.sh env)"
+#
+# SERVER is minio-a, minio-b, versitygw, postgres, or minio for both of MinIO's; none means all.
+#
+# Environment:
+#   BUCKETMESH_CACHE            installed programs are in its bin/      (default: .cache in the checkout)
+#   BUCKETMESH_SERVERS_DIR      data, logs and pid files                (default: servers/ in the cache)
+#   BUCKETMESH_PORT_BASE        first of five ports                     (default: 19000)
+#   BUCKETMESH_NORMALIZER_PORT  where notifications are sent            (default: the base)
+#   BUCKETMESH_MINIO_A_PORT, BUCKETMESH_MINIO_B_PORT, BUCKETMESH_VERSITYGW_PORT, BUCKETMESH_POSTGRES_PORT  (base + 1 to 4)
+#   BUCKETMESH_S3_ACCESS_KEY, BUCKETMESH_S3_SECRET_KEY   credentials of all S3 servers
+#   BUCKETMESH_NOTIFY_TOKEN     what the senders of notifications prove themselves with
+#   BUCKETMESH_START_TIMEOUT    seconds to wait for one server          (default: 60)
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+MINIO_PIN=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+VERSITYGW_PIN=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+DIR=${BUCKETMESH_SERVERS_DIR:-$CACHE/servers}
+BASE=${BUCKETMESH_PORT_BASE:-19000}
+NORMALIZER_PORT=${BUCKETMESH_NORMALIZER_PORT:-$BASE}
+START_TIMEOUT=${BUCKETMESH_START_TIMEOUT:-60}
+ACCESS_KEY=${BUCKETMESH_S3_ACCESS_KEY:-bucketmesh}
+SECRET_KEY=${BUCKETMESH_S3_SECRET_KEY:-bucketmesh-secret}
+TOKEN=${BUCKETMESH_NOTIFY_TOKEN:-bucketmesh-notify}
+ALL=(minio-a minio-b versitygw postgres)
+
+mkdir -p "$DIR"
+DIR=$(cd "$DIR" && pwd -P) # absolute: versitygw mistakes relative folders for nested ones
+
+port() {
+  case $1 in
+    minio-a) echo "${BUCKETMESH_MINIO_A_PORT:-$((BASE + 1))}" ;;
+    minio-b) echo "${BUCKETMESH_MINIO_B_PORT:-$((BASE + 2))}" ;;
+    versitygw) echo "${BUCKETMESH_VERSITYGW_PORT:-$((BASE + 3))}" ;;
+    postgres) echo "${BUCKETMESH_POSTGRES_PORT:-$((BASE + 4))}" ;;
+    *) die "no such server: $1 (want: ${ALL[*]})" ;;
+  esac
+}
+
+# --- health ------------------------------------------------------------------------------------------------------------
+
+# connects PORT: somebody listens there.
+connects() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# http_ok PORT PATH: a GET is answered with 200. Bash itself asks, so that nothing has to be installed for it.
+http_ok() (
+  exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+  printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
+  IFS= read -r -t 3 line <&3 && [[ $line == "HTTP/1.1 200"* ]]
+)
+
+healthy() {
+  case $1 in
+    minio-*) http_ok "$(port "$1")" /minio/health/cluster ;;
+    versitygw) http_ok "$(port versitygw)" /_health ;; # an underscore: can't be a bucket
+    postgres) as_postgres "$(postgres_bin)/pg_ctl" status -D "$(postgres_home)/data" >/dev/null 2>&1 && connects "$(port postgres)" ;;
+  esac
+}
+
+# --- processes ---------------------------------------------------------------------------------------------------------
+
+# pid_of SERVER prints the process id if the process that we started is alive. A process id alone proves nothing (it may
+# belong to somebody else by now), so the program that runs under it is looked at, too.
+pid_of() {
+  local file=$DIR/$1.pid pid
+  [[ -s $file ]] || return 1
+  pid=$(<"$file")
+  [[ $(ps -o args= -p "$pid" 2>/dev/null) == "$BIN/"* ]] || return 1
+  echo "$pid"
+}
+
+# running SERVER: the process that this script started is there.
+running() {
+  if [[ $1 == postgres ]]; then
+    postgres_bin >/dev/null 2>&1 && [[ -d $(postgres_home)/data ]] &&
+      as_postgres "$(postgres_bin)/pg_ctl" status -D "$(postgres_home)/data" >/dev/null 2>&1
+  else
+    pid_of "$1" >/dev/null
+  fi
+}
+
+tail_log() {
+  say "--- the end of $1"
+  tail -n 20 "$1" >&2 || true
+}
+
+# wait_healthy SERVER LOG: polls until the server answers, is gone, or the time is over.
+wait_healthy() {
+  local server=$1 log=$2 deadline=$((SECONDS + START_TIMEOUT))
+  while ! healthy "$server"; do
+    if ! running "$server"; then
+      tail_log "$log"
+      die "$server ended right after its start"
+    fi
+    if ((SECONDS >= deadline)); then
+      tail_log "$log"
+      die "$server is not healthy after $START_TIMEOUT s (BUCKETMESH_START_TIMEOUT)"
+    fi
+    sleep 0.1
+  done
+}
+
+# launch SERVER COMMAND... starts a server in the background. It lives on when the script ends.
+launch() {
+  local server=$1
+  shift
+  nohup "$@" >"$DIR/$server.log" 2>&1 </dev/null &
+  echo $! >"$DIR/$server.pid"
+}
+
+# settings SERVER: all that a running server was started with; if it differs, the server is started anew.
+settings() { echo "$(port "$1") $NORMALIZER_PORT $ACCESS_KEY $SECRET_KEY $TOKEN" | cksum; }
+
+up() {
+  local server=$1
+  if running "$server"; then
+    if [[ -f $DIR/$server.settings && $(<"$DIR/$server.settings") == "$(settings "$server")" ]]; then
+      wait_healthy "$server" "$DIR/$server.log"
+      return 0
+    fi
+    down "$server"
+  fi
+  if connects "$(port "$server")"; then
+    die "port $(port "$server") of $server is taken by another process: set BUCKETMESH_PORT_BASE"
+  fi
+  case $server in
+    minio-*) up_minio "$server" ;;
+    versitygw) up_versitygw ;;
+    postgres) up_postgres ;;
+  esac
+  settings "$server" >"$DIR/$server.settings"
+  wait_healthy "$server" "$DIR/$server.log"
+  say "$server is up at 127.0.0.1:$(port "$server")"
+}
+
+down() {
+  local server=$1 pid deadline=$((SECONDS + 20))
+  if [[ $server == postgres ]]; then
+    if running postgres; then
+      as_postgres "$(postgres_bin)/pg_ctl" stop -D "$(postgres_home)/data" -m fast -t 20 >/dev/null
+    fi
+  elif pid=$(pid_of "$server"); then
+    kill "$pid" 2>/dev/null || true
+    while pid_of "$server" >/dev/null; do
+      if ((SECONDS >= deadline)); then
+        say "$server did not end within 20 s: killed"
+        kill -9 "$pid" 2>/dev/null || true
+        break
+      fi
+      sleep 0.1
+    done
+  fi
+  rm -f "$DIR/$server.pid" "$DIR/$server.settings"
+}
+
+# --- the servers -------------------------------------------------------------------------------------------------------
+
+# Each MinIO has two webhook targets with the same URL. T1 sends at once and forgets what can't be delivered. T2 keeps
+# events in a folder until they are taken (tried again every 3 s), but looks into that folder only every 3 s. A bucket
+# that is bound to both is told of changes quickly and at least once; the duplicates have the same event id.
+up_minio() {
+  local server=$1 url=http://127.0.0.1:$NORMALIZER_PORT/s3/$1
+  install_tool minio "$MINIO_PIN"
+  mkdir -p "$DIR/$server/data" "$DIR/$server/queue"
+  MINIO_ROOT_USER=$ACCESS_KEY MINIO_ROOT_PASSWORD=$SECRET_KEY MINIO_BROWSER=off MINIO_UPDATE=off \
+    MINIO_NOTIFY_WEBHOOK_ENABLE_T1=on MINIO_NOTIFY_WEBHOOK_ENDPOINT_T1=$url \
+    MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_T1=$TOKEN \
+    MINIO_NOTIFY_WEBHOOK_ENABLE_T2=on MINIO_NOTIFY_WEBHOOK_ENDPOINT_T2=$url \
+    MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_T2=$TOKEN MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_T2=$DIR/$server/queue \
+    launch "$server" "$BIN/minio" server --quiet --address "127.0.0.1:$(port "$server")" "$DIR/$server/data"
+}
+
+# versitygw sends a test event when it starts and gives up if nobody listens. It asks no more of the receiver than to
+# listen, and later it drops events that can't be delivered. If the normalizer is not up yet, a helper takes that one event.
+# versitygw knows no token: the credentials in the URL become a Basic authorization header.
+up_versitygw() {
+  local helper='' url=http://bucketmesh:$TOKEN@127.0.0.1:$NORMALIZER_PORT/s3/versitygw
+  install_tool versitygw "$VERSITYGW_PIN"
+  mkdir -p "$DIR/versitygw/objects" "$DIR/versitygw/versions"
+  if ! connects "$NORMALIZER_PORT"; then
+    (cd "$ROOT" && go build -buildvcs=false -o "$BIN/testevent" ./hack/testevent)
+    "$BIN/testevent" -listen "127.0.0.1:$NORMALIZER_PORT" -for "${START_TIMEOUT}s" 2>"$DIR/testevent.log" &
+    helper=$!
+    until connects "$NORMALIZER_PORT"; do
+      kill -0 "$helper" 2>/dev/null || die "cannot take versitygw's test event: $(<"$DIR/testevent.log")"
+      sleep 0.05
+    done
+  fi
+  ROOT_ACCESS_KEY=$ACCESS_KEY ROOT_SECRET_KEY=$SECRET_KEY \
+    launch versitygw "$BIN/versitygw" --port "127.0.0.1:$(port versitygw)" --quiet --health /_health \
+    --event-webhook-url "$url" posix --versioning-dir "$DIR/versitygw/versions" "$DIR/versitygw/objects"
+  if [[ -n $helper ]]; then
+    wait_healthy versitygw "$DIR/versitygw.log"
+    kill "$helper" 2>/dev/null || true # it ends by itself after the event
+    wait "$helper" 2>/dev/null || true
+  fi
+}
+
+# postgres_bin prints the folder of initdb and pg_ctl.
+postgres_bin() {
+  local dir
+  if command -v initdb >/dev/null && command -v pg_ctl >/dev/null; then
+    dirname "$(readlink -f "$(command -v pg_ctl)")"
+    return 0
+  fi
+  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql*/bin | sort -rV); do
+    if [[ -x $dir/initdb && -x $dir/pg_ctl ]]; then
+      echo "$dir"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# postgres_user prints whom the server runs as: PostgreSQL refuses to run as root.
+postgres_user() {
+  if [[ $(id -u) -ne 0 ]]; then
+    id -un
+  elif id postgres >/dev/null 2>&1; then
+    echo postgres
+  else
+    echo nobody
+  fi
+}
+
+as_postgres() {
+  if [[ $(id -u) -eq 0 ]]; then
+    (cd / && runuser -u "$(postgres_user)" -- "$@")
+  else
+    "$@"
+  fi
+}
+
+# postgres_home prints the server's folder: in $DIR, or in the folder for temporary files where the user that PostgreSQL
+# runs as may not enter $DIR (a checkout in root's home).
+postgres_home() {
+  if as_postgres test -x "$DIR" 2>/dev/null; then
+    echo "$DIR/postgres"
+  else
+    echo "${TMPDIR:-/tmp}/bucketmesh-postgres-$(printf '%s' "$DIR" | cksum | cut -d' ' -f1)"
+  fi
+}
+
+install_postgres() {
+  postgres_bin >/dev/null && return 0
+  command -v apt-get >/dev/null || die "PostgreSQL is not installed: initdb and pg_ctl must be on PATH"
+  local sudo=()
+  [[ $(id -u) -eq 0 ]] || sudo=(sudo -n)
+  say "installing PostgreSQL with apt-get; this is done once"
+  {
+    "${sudo[@]}" apt-get update -q && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q --no-install-recommends postgresql
+  } >"$DIR/apt.log" 2>&1 || {
+    tail_log "$DIR/apt.log"
+    die "cannot install PostgreSQL: install it, so that initdb and pg_ctl are on PATH"
+  }
+  postgres_bin >/dev/null || die "PostgreSQL was installed, but initdb was not found"
+}
+
+up_postgres() {
+  install_postgres
+  local home bin
+  home=$(postgres_home)
+  bin=$(postgres_bin)
+  mkdir -p "$home"
+  touch "$DIR/postgres.log"
+  if [[ $(id -u) -eq 0 ]]; then
+    chown "$(postgres_user)" "$home" "$DIR/postgres.log"
+  fi
+  if [[ ! -f $home/data/PG_VERSION ]]; then
+    if ! as_postgres "$bin/initdb" -D "$home/data" -U bucketmesh --auth=trust -E UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1; then
+      tail_log "$DIR/initdb.log"
+      die "cannot make a PostgreSQL data folder in $home"
+    fi
+    # Tests need no durability against a power cut, and loopback TCP is enough for them.
+    as_postgres tee -a "$home/data/postgresql.conf" >/dev/null <<CONF
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+CONF
+  fi
+  # The server's log is opened by its own user, which may not enter $DIR: hence the redirection here.
+  if ! as_postgres "$bin/pg_ctl" start -D "$home/data" -w -t "$START_TIMEOUT" -o "-p $(port postgres)" >>"$DIR/postgres.log" 2>&1 </dev/null; then
+    tail_log "$DIR/postgres.log"
+    die "cannot start PostgreSQL"
+  fi
+}
+
+# --- commands ----------------------------------------------------------------------------------------------------------
+
+# select_servers NAME... sets SERVERS.
+select_servers() {
+  local name
+  SERVERS=()
+  for name in "$@"; do
+    case $name in
+      minio) SERVERS+=(minio-a minio-b) ;;
+      minio-a | minio-b | versitygw | postgres) SERVERS+=("$name") ;;
+      *) die "no such server: $name (want: minio ${ALL[*]})" ;;
+    esac
+  done
+  [[ ${#SERVERS[@]} -gt 0 ]] || SERVERS=("${ALL[@]}")
+}
+
+print_env() {
+  cat <<ENV
+export BUCKETMESH_TEST_MINIO_A=http://127.0.0.1:$(port minio-a)
+export BUCKETMESH_TEST_MINIO_B=http://127.0.0.1:$(port minio-b)
+export BUCKETMESH_TEST_VERSITYGW=http://127.0.0.1:$(port versitygw)
+export BUCKETMESH_TEST_S3_ACCESS_KEY=$ACCESS_KEY
+export BUCKETMESH_TEST_S3_SECRET_KEY=$SECRET_KEY
+export BUCKETMESH_TEST_POSTGRES='postgres://bucketmesh@127.0.0.1:$(port postgres)/postgres?sslmode=disable&application_name=$ACCESS_KEY'
+export BUCKETMESH_E2E_NORMALIZER_ADDR=127.0.0.1:$NORMALIZER_PORT
+export BUCKETMESH_E2E_NOTIFY_TOKEN=$TOKEN
+export BUCKETMESH_E2E_MINIO_ARN_FAST=arn:minio:sqs::T1:webhook
+export BUCKETMESH_E2E_MINIO_ARN_DURABLE=arn:minio:sqs::T2:webhook
+export BUCKETMESH_E2E_SERVERS_DIR='$DIR'
+ENV
+}
+
+command=${1:-}
+[[ $# -eq 0 ]] || shift
+case $command in
+  up)
+    select_servers "$@"
+    for server in "${SERVERS[@]}"; do up "$server"; done
+    ;;
+  down)
+    select_servers "$@"
+    for server in "${SERVERS[@]}"; do down "$server"; done
+    ;;
+  restart)
+    select_servers "$@"
+    for server in "${SERVERS[@]}"; do down "$server"; done
+    for server in "${SERVERS[@]}"; do up "$server"; done
+    ;;
+  wipe)
+    for server in "${ALL[@]}"; do down "$server"; done
+    rm -rf "$(postgres_home)" "${DIR:?}"
+    ;;
+  status)
+    rc=0
+    for server in "${ALL[@]}"; do
+      if ! running "$server"; then
+        state=down rc=1
+      elif healthy "$server"; then
+        state=healthy
+      else
+        state='not healthy' rc=1
+      fi
+      printf '%-10s 127.0.0.1:%-6s %s\n' "$server" "$(port "$server")" "$state"
+    done
+    exit "$rc"
+    ;;
+  env) print_env ;;
+  *)
+    sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
