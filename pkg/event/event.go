@@ -60,13 +60,13 @@ type Object struct {
 	PreviousGeneration string            `json:"previousGeneration,omitempty"`
 	ETag               string            `json:"etag,omitempty"` // unquoted
 	ETagKind           string            `json:"etagKind,omitempty"`
-	Size               *string           `json:"size"` // decimal, or null
+	Size               *string           `json:"size" jsonschema:"nullable"` // decimal, or null
 	ContentType        string            `json:"contentType,omitempty"`
 	Checksums          map[string]string `json:"checksums,omitempty"`
 	StorageClass       string            `json:"storageClass,omitempty"`
 	Operation          string            `json:"operation"`        // the provider's name of it: Put, Copy, CompleteMultipartUpload, Delete, ...
 	Change             string            `json:"change,omitempty"` // metadataupdated: metadata|tags|acl|retention|legalhold|annotation|tier|restore
-	Replaced           *bool             `json:"replaced"`
+	Replaced           *bool             `json:"replaced" jsonschema:"nullable"`
 	DeleteMarker       bool              `json:"deleteMarker,omitempty"`
 	Lifecycle          bool              `json:"lifecycle,omitempty"`
 	Rename             *Rename           `json:"rename,omitempty"`
@@ -87,11 +87,11 @@ type Rename struct {
 type Sync struct {
 	Group    string    `json:"group"`
 	Key      string    `json:"key"`
-	Version  string    `json:"version"`        // version id of the target
-	Kind     string    `json:"kind"`           // put, delete
-	Origin   string    `json:"origin"`         // replica where it was written
-	Replicas []string  `json:"replicas"`       // replicas that this step wrote
-	Size     string    `json:"size,omitempty"` // bytes, decimal
+	Version  string    `json:"version"`                        // version id of the target
+	Kind     string    `json:"kind"`                           // put, delete
+	Origin   string    `json:"origin"`                         // replica where it was written
+	Replicas []string  `json:"replicas" jsonschema:"nullable"` // replicas that this step wrote
+	Size     string    `json:"size,omitempty"`                 // bytes, decimal
 	ETag     string    `json:"etag,omitempty"`
 	Written  time.Time `json:"written,omitzero"` // when the user wrote it, by the provider's clock
 	Applied  time.Time `json:"applied,omitzero"` // when this step was committed
@@ -104,7 +104,7 @@ type Conflict struct {
 	Group  string   `json:"group"`
 	Key    string   `json:"key"`
 	ID     string   `json:"id"`
-	Heads  []string `json:"heads"` // version ids
+	Heads  []string `json:"heads" jsonschema:"nullable"` // version ids
 	Winner string   `json:"winner,omitempty"`
 	Policy string   `json:"policy,omitempty"`
 	Copies []string `json:"copies,omitempty"` // keys of preserved losers

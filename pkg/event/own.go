@@ -1,0 +1,86 @@
+package event
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+)
+
+// NewSync makes a sync.* event; source "" is GroupSource(s.Group). Its id follows from the type and from what s says of
+// the step (group, key, version, kind, replicas, user's time, attempt), not from when the step was tried, so a step
+// that is told of again has the same id. The event's time is s.Applied.
+func NewSync(typ, source string, s Sync) (cloudevents.Event, error) {
+	if !strings.HasPrefix(typ, Prefix+"sync.") {
+		return cloudevents.Event{}, errkind.New(errkind.Invalid, "make sync event: type %q", typ)
+	}
+	replicas := slices.Sorted(slices.Values(s.Replicas))
+	written := ""
+	if !s.Written.IsZero() {
+		written = s.Written.UTC().Format(time.RFC3339Nano)
+	}
+	id := digest(append([]string{typ, s.Group, s.Key, s.Version, s.Kind, written, strconv.Itoa(s.Attempts)}, replicas...)...)
+	return own(typ, source, s.Group, s.Key, id, s.Applied, s)
+}
+
+// NewConflict makes a conflict.* event; source "" is GroupSource(c.Group). Its id follows from the type and from what c
+// says (group, key, conflict id, heads, winner). The event's time is at.
+func NewConflict(typ, source string, c Conflict, at time.Time) (cloudevents.Event, error) {
+	if !strings.HasPrefix(typ, Prefix+"conflict.") {
+		return cloudevents.Event{}, errkind.New(errkind.Invalid, "make conflict event: type %q", typ)
+	}
+	id := digest(append([]string{typ, c.Group, c.Key, c.ID, c.Winner}, slices.Sorted(slices.Values(c.Heads))...)...)
+	return own(typ, source, c.Group, c.Key, id, at, c)
+}
+
+// NewScan makes a scan.requested event; source "" is GroupSource(s.Group). Its id follows from s and from at, the time
+// that the request is for (not the time of a retry).
+func NewScan(source string, s Scan, at time.Time) (cloudevents.Event, error) {
+	id := digest(ScanRequested, s.Group, s.What, at.UTC().Format(time.RFC3339Nano))
+	return own(ScanRequested, source, s.Group, "", id, at, s)
+}
+
+func own(typ, source, group, key, id string, at time.Time, data any) (cloudevents.Event, error) {
+	if group == "" {
+		return cloudevents.Event{}, errkind.New(errkind.Invalid, "make event %s: it names no group", typ)
+	}
+	if source == "" {
+		source = GroupSource(group)
+	}
+	return New(Meta{
+		ID: id, Type: typ, Source: source, Key: key, Time: at, Recorded: at,
+		Extensions: map[string]string{ExtGroup: group},
+	}, data)
+}
+
+// SyncOf reads the data of a sync.* event. Errors: Invalid for other types and for data that does not decode.
+func SyncOf(e cloudevents.Event) (Sync, error) {
+	var s Sync
+	err := typed(e, Prefix+"sync.", &s)
+	return s, err
+}
+
+// ConflictOf reads the data of a conflict.* event. Errors: Invalid for other types and for data that does not decode.
+func ConflictOf(e cloudevents.Event) (Conflict, error) {
+	var c Conflict
+	err := typed(e, Prefix+"conflict.", &c)
+	return c, err
+}
+
+// ScanOf reads the data of a scan.requested event. Errors: Invalid for other types and for data that does not decode.
+func ScanOf(e cloudevents.Event) (Scan, error) {
+	var s Scan
+	err := typed(e, ScanRequested, &s)
+	return s, err
+}
+
+func typed(e cloudevents.Event, prefix string, into any) error {
+	if !strings.HasPrefix(e.Type(), prefix) {
+		return errkind.New(errkind.Invalid, "read event %s: type %q is not %s*", e.ID(), e.Type(), prefix)
+	}
+	return data(e, into)
+}

@@ -1,0 +1,40 @@
+package event
+
+import (
+	"embed"
+	"slices"
+)
+
+// The schemas are generated from the data types; the generator is a test, so that no program carries it.
+//
+//go:generate go test -run TestSchemasAreGenerated -update .
+//go:embed schemas/*.json
+var schemas embed.FS
+
+// SchemaURI is the dataschema of a type. The type carries the version.
+func SchemaURI(typ string) string { return "https://bucketmesh.dev/schemas/" + typ + ".json" }
+
+// Schema is the JSON Schema of the data of a type; ok is false for types that have none yet.
+func Schema(typ string) (schema []byte, ok bool) {
+	b, err := schemas.ReadFile("schemas/" + typ + ".json")
+	return b, err == nil
+}
+
+// Types lists the types of the vocabulary that have a data schema, sorted.
+func Types() []string {
+	types := slices.Clone(objectTypes)
+	types = append(types, syncTypes...)
+	types = append(types, conflictTypes...)
+	types = append(types, ScanRequested)
+	slices.Sort(types)
+	return types
+}
+
+var (
+	objectTypes = []string{
+		ObjectWritten, ObjectDeleted, ObjectVersionDeleted, ObjectSuperseded, ObjectMetadataUpdated, ObjectRenamed,
+		PrefixChanged, Unrecognized,
+	}
+	syncTypes     = []string{SyncPlanned, SyncApplied, SyncSuperseded, SyncFailed}
+	conflictTypes = []string{ConflictDetected, ConflictResolved, ConflictPending}
+)
