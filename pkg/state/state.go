@@ -75,13 +75,18 @@ type Intent struct {
 // Effects are what else happens in the transaction of a Commit.
 type Effects struct {
 	Remove     bool       // delete the row instead of writing it
-	ClearDirty bool       // the key needs nothing any more
-	Dirty      *time.Time // the key needs another look at this time (replaces an earlier due time)
+	ClearDirty bool       // the key needs nothing any more: its dirty entry goes
+	ClearLease bool       // the dirty entry goes if it is one that Lease made
+	Dirty      *time.Time // the key needs another look at this time (replaces whatever entry there is)
 	Attempts   int        // with Dirty: how often the key was tried without success
 	Reason     string     // with Dirty: why
+	Lease      *time.Time // a crash from here on must be noticed at this time: makes an entry with reason ReasonLease, unless there is an entry
 	Events     []OutboxEvent
 	Conflicts  []Conflict // inserted, or replaced by ID
 }
+
+// ReasonLease is the reason of dirty entries that Effects.Lease makes.
+const ReasonLease = "lease"
 
 // OutboxEvent is a CloudEvent in structured JSON, to be published at least once after the commit.
 type OutboxEvent struct {

@@ -1,0 +1,168 @@
+package reconcile
+
+import (
+	"slices"
+
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// absorb is line 3: what the replicas answered becomes versions. It returns the replicas whose bytes must be read
+// first, because it can't be told without them whether an object is the one that we wrote.
+func (p *planner) absorb() (need []string) {
+	for _, m := range p.members {
+		o, ok := p.seen[m.Name]
+		if !ok {
+			continue
+		}
+		r := p.row.Replicas[m.Name]
+		if unchanged(r.Print, o.Print) {
+			p.confirm(m.Name, r, o)
+			continue
+		}
+		adopted, unsure := p.adopt(m.Name, o)
+		if unsure {
+			need = append(need, m.Name)
+			continue
+		}
+		if !adopted {
+			p.userVersion(m, r, o)
+		}
+	}
+	return need
+}
+
+// confirm handles a replica that holds what the row says: a tentative version is proven, and what our own write's
+// answer did not tell is filled in.
+func (p *planner) confirm(name string, r state.Replica, o Observation) {
+	before := r
+	if r.Tentative != "" {
+		r.Version, r.Tentative = r.Tentative, ""
+	}
+	if r.Print.Present {
+		if r.Print.ModTime == 0 {
+			r.Print.ModTime = o.Print.ModTime
+		}
+		if r.Print.VersionID == "" {
+			r.Print.VersionID = o.Print.VersionID
+		}
+		p.learn(r.Version, o.Content)
+	}
+	if r.Status == state.StatusUnreadable {
+		r.Status, r.Detail = state.StatusOK, ""
+	}
+	if r != before {
+		p.row.Replicas[name] = r
+		p.changed = true
+	}
+	// An intent that has ended and left no trace did not land.
+	p.dropIntents(name)
+}
+
+// learn adds what an observation knows about a version's content, so that a later comparison need not read it.
+func (p *planner) learn(id version.ID, c version.Content) {
+	v := p.row.Versions[id]
+	if v == nil || v.Kind != version.Put {
+		return
+	}
+	if merged := v.Content.Merge(c); merged != v.Content {
+		w := *v
+		w.Content = merged
+		p.row.Versions[id] = &w
+		p.changed = true
+	}
+}
+
+// adopt recognises our own write that was not acknowledged (a crash between lines 5c and 5e). Only an intent that is
+// still in the row counts (R3), and only if the object is what we meant to write: a tool that edits an object keeps
+// our nonce in its metadata.
+func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
+	if p.mutant == NoNonce {
+		return false, false
+	}
+	for i, it := range p.row.Intents {
+		if it.Replica != name {
+			continue
+		}
+		v := p.version(it.Version)
+		switch {
+		case !o.Print.Present && v.Kind == version.Delete:
+		case o.Print.Present && v.Kind == version.Put && o.Print.Nonce == it.Nonce:
+			if v.MetaHash != o.Print.MetaHash {
+				continue
+			}
+			switch v.Content.Compare(o.Content) {
+			case version.Different:
+				continue
+			case version.Unsure:
+				if v.Content.SHA256 == "" && v.Content.MD5 == "" {
+					continue // we never knew what we wrote: taken for a user's write, the safe error
+				}
+				return false, true
+			case version.Equal:
+			}
+		default:
+			continue
+		}
+		p.row.Replicas[name] = state.Replica{Version: it.Version, Print: o.Print}
+		p.learn(it.Version, o.Content)
+		if p.mutant != NonceNotConsumed {
+			p.row.Intents = slices.Delete(p.row.Intents, i, i+1)
+		}
+		p.changed = true
+		return true, false
+	}
+	if p.mutant == NonceForever && o.Print.Present && o.Print.Nonce != "" {
+		for id, v := range p.row.Versions {
+			if v.Kind == version.Put && v.Content.Compare(o.Content) == version.Equal {
+				p.row.Replicas[name] = state.Replica{Version: id, Print: o.Print}
+				p.changed = true
+				return true, false
+			}
+		}
+	}
+	return false, false
+}
+
+// userVersion gives a user's write a version: it follows whatever the replica held (assumption A1). At a replica where
+// users may not write it follows nothing, so that it never dominates.
+func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
+	parent := p.version(r.Version) // never the tentative one: nothing proves that it was there
+	id, dot := nextDot(&p.row, m.Name, p.now)
+	v := &version.Version{ID: id, Kind: version.Delete, Origin: m.Name, ProviderTime: o.Time}
+	if m.Writable {
+		v.Vector = parent.Vector.With(m.Name, dot)
+	} else {
+		v.Vector = version.Vector{m.Name: dot}
+	}
+	if o.Print.Present {
+		v.Kind, v.Content, v.MetaHash = version.Put, o.Content, o.Print.MetaHash
+	}
+	v.HLC = version.Timestamp(o.Time)
+	if p.mutant != ProviderClockRank {
+		v.HLC = max(v.HLC, parent.HLC+1)
+		for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's (R4)
+			if it.Replica == m.Name {
+				v.HLC = max(v.HLC, p.version(it.Version).HLC+1)
+			}
+		}
+	}
+	p.row.Versions[id] = v
+	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
+	p.changed = true
+	if p.mutant != NoLease {
+		p.dropIntents(m.Name)
+	}
+}
+
+// dropIntents forgets intents at a replica whose writer can't write any more: the lease ended before we looked, or it
+// is our own request and has been answered.
+func (p *planner) dropIntents(name string) {
+	n := len(p.row.Intents)
+	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool {
+		return it.Replica == name && (it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce])
+	})
+	if len(p.row.Intents) != n {
+		p.changed = true
+	}
+}

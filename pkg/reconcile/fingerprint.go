@@ -1,0 +1,143 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// Metadata keys with this prefix are ours. They are never propagated and never compared.
+const (
+	reservedMeta = "bucketmesh-"
+	// MetaNonce carries the nonce of the intent under which we wrote an object.
+	MetaNonce = reservedMeta + "nonce"
+	// MetaPreserves marks a conflict copy with the id of the version that it preserves.
+	MetaPreserves = reservedMeta + "preserves"
+)
+
+// Observation is what one replica answered when it was looked at.
+type Observation struct {
+	Print   state.Fingerprint
+	Content version.Content // of a present object
+	Time    int64           // when it was written, unix nanoseconds by the provider's clock; 0 if it did not say
+}
+
+// Absent is the observation of an explicit "not found"; at is the time of the event that told of it, if any.
+func Absent(at time.Time) Observation { return Observation{Time: unixNano(at)} }
+
+// Observe turns attributes into an observation.
+func Observe(a *driver.Attrs) Observation {
+	return Observation{
+		Print: state.Fingerprint{
+			Present: true, Tag: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration,
+			ModTime: unixNano(a.ModTime), MetaHash: MetaHash(a.Properties), Nonce: a.Metadata[MetaNonce],
+		},
+		Content: contentOf(a),
+		Time:    unixNano(a.ModTime),
+	}
+}
+
+func contentOf(a *driver.Attrs) version.Content {
+	c := version.Content{Size: a.Size, MD5: a.MD5, SHA256: a.SHA256}
+	if strings.Contains(a.ETag, "-") { // an S3 multipart ETag: equal ones of equal size are equal bytes
+		c.ETag = a.ETag
+	}
+	return c
+}
+
+func unixNano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// MetaHash is a hash of what users set on an object beside its bytes. Our own metadata is left out. The hash of no
+// properties at all is "".
+func MetaHash(p driver.Properties) string {
+	user := UserProperties(p)
+	if user.ContentType == "" && user.ContentEncoding == "" && user.ContentLanguage == "" && user.ContentDisposition == "" &&
+		user.CacheControl == "" && user.Expires == "" && len(user.Metadata) == 0 && len(user.Tags) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	put := func(s string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	for _, s := range []string{
+		user.ContentType, user.ContentEncoding, user.ContentLanguage, user.ContentDisposition, user.CacheControl, user.Expires,
+	} {
+		put(s)
+	}
+	for _, m := range []map[string]string{user.Metadata, user.Tags} {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			put(k)
+			put(m[k])
+		}
+		put("") // a pair can't move from one map to the other unnoticed
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// UserProperties is p without what is ours.
+func UserProperties(p driver.Properties) driver.Properties {
+	if !hasReserved(p.Metadata) {
+		return p
+	}
+	m := make(map[string]string, len(p.Metadata))
+	for k, v := range p.Metadata {
+		if !strings.HasPrefix(k, reservedMeta) {
+			m[k] = v
+		}
+	}
+	p.Metadata = m
+	return p
+}
+
+func hasReserved(m map[string]string) bool {
+	for k := range m {
+		if strings.HasPrefix(k, reservedMeta) {
+			return true
+		}
+	}
+	return false
+}
+
+// with is p as we write it under a nonce.
+func withMeta(p driver.Properties, key, value string) driver.Properties {
+	p = UserProperties(p)
+	m := make(map[string]string, len(p.Metadata)+1)
+	maps.Copy(m, p.Metadata)
+	m[key] = value
+	p.Metadata = m
+	return p
+}
+
+// unchanged reports whether seen is the state that the row remembers. An S3 ETag alone does not tell: it stays the same
+// through a metadata-only edit. The answer to a PUT tells no modification time: then our nonce stands for it.
+func unchanged(known, seen state.Fingerprint) bool {
+	if !known.Present || !seen.Present {
+		return known.Present == seen.Present
+	}
+	if known.Tag != seen.Tag || known.MetaHash != seen.MetaHash || known.Nonce != seen.Nonce {
+		return false
+	}
+	if known.VersionID != "" && seen.VersionID != "" {
+		return known.VersionID == seen.VersionID && known.Metageneration == seen.Metageneration
+	}
+	if known.Metageneration != seen.Metageneration && known.Metageneration != "" {
+		return false
+	}
+	return known.ModTime == seen.ModTime || known.ModTime == 0 || seen.ModTime == 0
+}
