@@ -1,0 +1,144 @@
+package mem
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+)
+
+// Open implements driver.Bucket.
+func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions) (io.ReadCloser, *driver.Attrs, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if opts == nil {
+		opts = &driver.ReadOptions{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v, err := b.find(key, opts.VersionID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if opts.IfMatch != "" && opts.IfMatch != v.attrs.Tag {
+		return nil, nil, errkind.New(errkind.PreconditionFailed, "the object's tag is %s, not %s", v.attrs.Tag, opts.IfMatch)
+	}
+	data := v.data
+	if opts.Offset > int64(len(data)) || opts.Offset == int64(len(data)) && opts.Offset > 0 {
+		return nil, nil, errkind.New(errkind.Invalid, "offset %d is behind the end, at %d bytes", opts.Offset, len(data))
+	}
+	data = data[opts.Offset:]
+	if opts.Length > 0 && opts.Length < int64(len(data)) {
+		data = data[:opts.Length]
+	}
+	return io.NopCloser(bytes.NewReader(data)), b.answer(v), nil
+}
+
+// Put implements driver.Bucket.
+func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, opts *driver.PutOptions) (*driver.Attrs, error) {
+	if opts == nil {
+		opts = &driver.PutOptions{}
+	}
+	if opts.Size > b.caps.MaxPut {
+		return nil, errkind.New(errkind.Invalid, "%d bytes are too large for one request", opts.Size)
+	}
+	if err := b.refuse(opts.If, b.caps.PutMatch, b.caps.PutNotExist); err != nil {
+		return nil, err
+	}
+	data, err := readAll(body, opts.Size, opts.MD5, opts.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.check(key, opts.If, b.cfg.Lies.IgnorePutMatch, b.cfg.Lies.IgnorePutNotExist); err != nil {
+		return nil, err
+	}
+	sum := md5hex(data)
+	return b.answer(b.add(key, data, sum, sum, opts)), nil
+}
+
+// refuse answers Unsupported for a condition that the bucket is not known to enforce.
+func (b *Bucket) refuse(p driver.Precondition, match, notExist driver.Guard) error {
+	switch {
+	case p.Match != "" && match != driver.GuardNative:
+		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-Match on this write")
+	case p.NotExist && notExist != driver.GuardNative:
+		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-None-Match on this write")
+	}
+	return nil
+}
+
+// add makes a version.
+func (b *Bucket) add(key string, data []byte, etag, md5sum string, opts *driver.PutOptions) *version {
+	p := opts.Properties
+	p.Metadata, p.Tags = maps.Clone(p.Metadata), maps.Clone(p.Tags)
+	if p.ContentType == "" {
+		p.ContentType = "application/octet-stream" // as S3 does
+	}
+	v := &version{data: data, attrs: driver.Attrs{
+		Properties: p, Key: key, Size: int64(len(data)), ETag: etag, MD5: md5sum, SHA256: opts.SHA256, ModTime: b.now(),
+	}}
+	b.push(key, v)
+	return v
+}
+
+// List implements driver.Bucket.
+func (b *Bucket) List(ctx context.Context, opts *driver.ListOptions) (*driver.Page, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if opts == nil {
+		opts = &driver.ListOptions{}
+	}
+	limit := b.cfg.PageSize
+	if limit <= 0 {
+		limit = 1000
+	}
+	if opts.Limit > 0 {
+		limit = min(limit, opts.Limit)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	page := &driver.Page{}
+	for _, key := range slices.Sorted(maps.Keys(b.objects)) {
+		v := b.current(key)
+		if !strings.HasPrefix(key, opts.Prefix) || key <= opts.After || v.attrs.DeleteMarker {
+			continue
+		}
+		if len(page.Objects) == limit {
+			page.Next = page.Objects[limit-1].Key
+			break
+		}
+		a := v.attrs
+		a.Properties = driver.Properties{}
+		page.Objects = append(page.Objects, a)
+	}
+	return page, nil
+}
+
+// Versions implements driver.Versioner.
+func (b *Bucket) Versions(ctx context.Context, key string) ([]driver.Attrs, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []driver.Attrs
+	for _, v := range slices.Backward(b.objects[key]) {
+		a := v.attrs
+		a.Properties = driver.Properties{}
+		a.IsLatest = len(out) == 0
+		out = append(out, a)
+	}
+	return out, nil
+}
