@@ -1,8 +1,9 @@
 // Package config reads the SyncGroup document: strictly, so that a mistake is refused when it is made, with the path
 // of the field, the value and the mend.
 //
-// Errors are of kind errkind.Invalid and list every mistake that was found, not just the first. A loaded Group is a
-// value that is not changed any more; it is safe for concurrent use.
+// Errors are of kind errkind.Invalid and wrap Mistakes: every mistake that was found, not just the first, sorted by path.
+// A secret that somebody put into the document by mistake is refused without being repeated. A loaded Group is a value
+// that is not changed any more; it is safe for concurrent use. The package does no I/O but for LoadFile.
 package config
 
 import "time"
@@ -31,6 +32,8 @@ type Group struct {
 	Deletes   Deletes
 	Transfer  Transfer
 	Scan      Scan
+
+	matcher *matcher // set by Load; a Group made by hand goes without and is only slower
 }
 
 // Replica is one bucket (or a prefix of one) that takes part.
@@ -39,19 +42,19 @@ type Replica struct {
 	URL      string // as written
 	Provider string // s3, gcs, azblob, mem
 	Bucket   string
-	Prefix   string // "" or ends with "/"
+	Prefix   string // "" or ends with "/"; keys of the group are relative to it
 	Mode     Mode
 
 	Region    string // s3
-	Endpoint  string // s3: an S3-compatible server, "" is Amazon
-	PathStyle bool   // s3
+	Endpoint  string // s3: an S3-compatible server, scheme://host[:port] in lower case; "" is Amazon
+	PathStyle bool   // s3; the default is true with an endpoint, false without
 	Account   string // azblob
 
 	// Dialect of the notifications: aws, minio, versitygw, rgw. It is not guessed from a record: versitygw says aws:s3
 	// and means something else.
 	Dialect string
-	// Credentials names the environment variables of static credentials: the variables are
-	// BUCKETMESH_<CREDENTIALS>_ACCESS_KEY_ID and ..._SECRET_ACCESS_KEY. "" is the provider's own credential chain.
+	// Credentials names the environment variables of static credentials; CredentialVariables spells them. "" is the
+	// provider's own credential chain.
 	Credentials      string
 	AcceptLossWindow bool // run ReadWrite on a bucket that can't promise it
 }
@@ -71,7 +74,7 @@ func (r Replica) Source() string {
 	return r.Provider + "://" + r.Bucket
 }
 
-// Filter selects keys by doublestar patterns.
+// Filter selects keys by patterns; Group.Match asks it.
 type Filter struct {
 	Include []string
 	Exclude []string
@@ -91,7 +94,7 @@ const (
 type ConflictRule struct {
 	Match   string
 	Policy  Policy
-	Order   []string // primary: replica names, best first
+	Order   []string // primary: the names of all replicas, best first (those that the document leaves out come last)
 	Discard bool     // last-writer-wins: do not keep the losers
 }
 

@@ -1,0 +1,105 @@
+package config
+
+// The types of this file are the document as a person writes it: the decoder, the JSON Schema and the reference in
+// docs/configuration.md are all derived from them. The comment of a field is its description in the schema. A pointer
+// tells "left out" from the zero value.
+
+type document struct {
+	// Version of this format.
+	APIVersion string `json:"apiVersion" jsonschema:"const=bucketmesh.dev/v1alpha1"`
+	// What the document describes.
+	Kind string `json:"kind" jsonschema:"const=SyncGroup"`
+	// Name of the group, and what Kubernetes tools add to it.
+	Metadata metadata `json:"metadata"`
+	// What is kept the same, and how.
+	Spec spec `json:"spec"`
+}
+
+type metadata struct {
+	// Name of the group, a DNS label. State, events and metrics carry it; a renamed group is a new group.
+	Name string `json:"name" jsonschema:"minLength=1,maxLength=63,pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"`
+	// Kubernetes namespace. Only Kubernetes tools look at it.
+	Namespace string `json:"namespace,omitempty"`
+	// Kubernetes labels. Only Kubernetes tools look at them.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Kubernetes annotations. Only Kubernetes tools look at them.
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+type spec struct {
+	// The buckets, or prefixes of buckets, that are kept the same. At least one is ReadWrite.
+	Replicas []replica `json:"replicas" jsonschema:"minItems=2,maxItems=32"`
+	// Which keys take part.
+	Filter *filter `json:"filter,omitempty"`
+	// What happens to keys that were written in two places at once. The first rule that matches a key decides. A list without a final rule for "**" gets one with keep-both.
+	Conflicts []conflictRule `json:"conflicts,omitempty" jsonschema:"minItems=1,maxItems=256"`
+	// What happens to deletes.
+	Deletes *deletes `json:"deletes,omitempty"`
+	// Limits of copying, per process.
+	Transfer *transfer `json:"transfer,omitempty"`
+	// Anti-entropy: the comparison of listings that finds what notifications missed.
+	Scan *scan `json:"scan,omitempty"`
+}
+
+type replica struct {
+	// Name of the replica, a DNS label that is unique in the group. A renamed replica is a new replica.
+	Name string `json:"name" jsonschema:"minLength=1,maxLength=63,pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"`
+	// Where the replica is: s3://BUCKET[/PREFIX], gs://BUCKET[/PREFIX], azblob://ACCOUNT/CONTAINER[/PREFIX] or mem://BUCKET[/PREFIX], with the parameters of its scheme. Never holds credentials.
+	URL string `json:"url" jsonschema:"minLength=1,maxLength=2048,pattern=^(s3|gs|azblob|mem)://[^/?#@]+(/[^?#]*)?(\\?[^#]*)?$"`
+	// ReadWrite: users write here, and changes go to the other replicas. ReadOnly: a copy; what users write here loses against the group and is kept as a conflict copy.
+	Mode string `json:"mode,omitempty" jsonschema:"enum=ReadWrite,enum=ReadOnly,default=ReadWrite"`
+	// Run ReadWrite on a bucket that has neither conditional writes nor versions: a user's write in the moment of a copy can be lost.
+	AcceptLossWindow *bool `json:"acceptLossWindow,omitempty" jsonschema:"default=false"`
+}
+
+type filter struct {
+	// Patterns of the keys that take part.
+	Include []string `json:"include,omitempty" jsonschema:"minItems=1,maxItems=256,minLength=1,maxLength=1024,default=**"`
+	// Patterns of the keys that do not take part, even if they are included.
+	Exclude []string `json:"exclude,omitempty" jsonschema:"minItems=1,maxItems=256,minLength=1,maxLength=1024"`
+}
+
+type conflictRule struct {
+	// Pattern of the keys that the rule is for.
+	Match string `json:"match" jsonschema:"minLength=1,maxLength=1024"`
+	// keep-both: the latest write wins, the others are kept under .conflicts/. last-writer-wins: the same, and discard can drop the others. primary: the write at the replica that is first in order wins, the others are kept.
+	Policy string `json:"policy" jsonschema:"enum=keep-both,enum=last-writer-wins,enum=primary"`
+	// Replica names, best first; required by the policy primary and refused with others. Replicas that are left out come last, as listed in spec.replicas.
+	Order []string `json:"order,omitempty" jsonschema:"minItems=1,maxItems=32,uniqueItems=true"`
+	// Do not keep the writes that lose; only with the policy last-writer-wins.
+	Discard *bool `json:"discard,omitempty" jsonschema:"default=false"`
+}
+
+type deletes struct {
+	// Carry deletes to the other replicas. Otherwise a deleted key comes back from them.
+	Propagate *bool `json:"propagate,omitempty" jsonschema:"default=true"`
+	// Stop and ask when more keys are deleted than the larger of the two limits.
+	Brake *brake `json:"brake,omitempty"`
+}
+
+type brake struct {
+	// Number of deleted keys that is always let through.
+	Keys *int `json:"keys,omitempty" jsonschema:"minimum=0,maximum=1000000000,default=20"`
+	// Share of the keys of the group, in percent, that is let through. 100 switches the brake off.
+	Percent *int `json:"percent,omitempty" jsonschema:"minimum=0,maximum=100,default=25"`
+}
+
+type transfer struct {
+	// Size of the parts of large objects, bytes: from 5MiB to 5GiB.
+	PartSize *size `json:"partSize,omitempty" jsonschema:"default=16MiB"`
+	// Parts and small objects that are copied at the same time.
+	Parallel *int `json:"parallel,omitempty" jsonschema:"minimum=1,maximum=64,default=8"`
+	// Bytes per second of all copies together: from 1KiB to 1TiB, or 0 for no limit.
+	Bandwidth *size `json:"bandwidth,omitempty" jsonschema:"default=0"`
+}
+
+type scan struct {
+	// Time between two scans: from 1m to 720h.
+	Every *duration `json:"every,omitempty" jsonschema:"default=24h"`
+}
+
+// size is a number of bytes as it was written: 16MiB, 16Mi, 16MB, 16777216.
+type size string
+
+// duration is a time.Duration as it was written: 24h, 1h30m.
+type duration string
