@@ -17,7 +17,8 @@ export BUCKETMESH_PORT_BASE=${BUCKETMESH_TEST_PORT_BASE:-19020}
 export BUCKETMESH_SERVERS_DIR=$CACHE/test-servers-$BUCKETMESH_PORT_BASE
 # The credentials are new in each run. Tests read them, so go test never answers from its cache for a test that talks to a
 # server; for all other tests it may.
-export BUCKETMESH_S3_ACCESS_KEY=test$(date +%s)$$
+BUCKETMESH_S3_ACCESS_KEY=test$(date +%s)$$
+export BUCKETMESH_S3_ACCESS_KEY
 
 [[ $# -gt 0 ]] || set -- ./...
 log=$(mktemp)

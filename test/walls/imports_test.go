@@ -1,0 +1,184 @@
+package walls
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// leaves lists the packages that know nothing of the rest: the only packages of the module that they may depend on,
+// directly or not.
+var leaves = map[string][]string{
+	"pkg/errkind":       {},
+	"pkg/version":       {},
+	"pkg/event":         {"pkg/errkind"},
+	"pkg/object/driver": {"pkg/errkind"},
+}
+
+// neighbours lists, for a package with a wall around it, the only packages of the module that it may import directly.
+// The planner and the policies must run in the simulator and in the explorer: whoever adds a package here makes them
+// depend on what that package does.
+var neighbours = map[string][]string{
+	"pkg/policy": {"pkg/config", "pkg/errkind", "pkg/event", "pkg/version"},
+	"pkg/reconcile": {
+		"pkg/config", "pkg/errkind", "pkg/event", "pkg/object/driver", "pkg/policy", "pkg/state", "pkg/transfer", "pkg/version",
+	},
+	"pkg/state":     {"pkg/errkind", "pkg/version"},
+	"pkg/transfer":  {"pkg/errkind", "pkg/object/driver", "pkg/version"},
+	"pkg/normalize": {"pkg/config", "pkg/errkind", "pkg/event"},
+	"pkg/object":    {"pkg/errkind", "pkg/object/driver", "pkg/object/internal"},
+}
+
+// pure lists packages (not what is below them) that do no I/O: they may not import what does, not even for a moment.
+// pkg/errkind is not among them: it needs net/http for the numbers of statuses.
+var pure = []string{
+	"pkg/version", "pkg/event", "pkg/policy", "pkg/reconcile", "pkg/normalize", "pkg/state", "pkg/object/driver",
+}
+
+// doesIO lists imports that a pure package may not have, with all below them.
+var doesIO = []string{
+	"os", "net/http", "net/rpc", "net/smtp", "syscall", "database/sql", "io/ioutil", "log/syslog", "plugin", "math/rand",
+	"github.com/aws", "cloud.google.com", "github.com/Azure", "github.com/nats-io", "github.com/jackc", "modernc.org",
+	"google.golang.org/grpc", "golang.org/x/net", "golang.org/x/sys",
+}
+
+// places says where a library may be imported by code that is not a test; all else goes through an interface of ours.
+var places = []struct {
+	libraries []string
+	except    []string
+	folders   []string
+	reason    string
+}{
+	{
+		libraries: []string{"github.com/aws"},
+		folders:   []string{"pkg/object/s3", "pkg/transfer/s3", "services/puller", "test"},
+		reason:    "a provider's SDK stays behind the driver",
+	},
+	{
+		libraries: []string{"cloud.google.com/go", "google.golang.org/api"},
+		folders:   []string{"pkg/object/gcs", "pkg/transfer/storagetransfer", "services/puller", "test"},
+		reason:    "a provider's SDK stays behind the driver",
+	},
+	{
+		libraries: []string{"github.com/Azure"},
+		folders:   []string{"pkg/object/azblob", "pkg/transfer/azure", "services/puller", "test"},
+		reason:    "a provider's SDK stays behind the driver",
+	},
+	{
+		libraries: []string{"k8s.io", "sigs.k8s.io", "knative.dev/eventing"},
+		except:    []string{"sigs.k8s.io/yaml"}, // a YAML codec, no Kubernetes
+		folders:   []string{"pkg/broker", "services/controller"},
+		reason:    "only the broker filters as Knative does",
+	},
+	{
+		libraries: []string{"knative.dev/pkg"},
+		folders:   []string{"pkg/serve", "pkg/broker", "services/controller"},
+		reason:    "only the runtime drains as Knative wants it",
+	},
+	{
+		libraries: []string{"github.com/nats-io"},
+		folders:   []string{"pkg/broker", "test"},
+		reason:    "the broker is replaced by Knative's in a cluster",
+	},
+	{
+		libraries: []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"},
+		folders:   []string{"pkg/state", "pkg/audit", "test"},
+		reason:    "SQL stays behind the store",
+	},
+	{
+		libraries: []string{"github.com/spf13/cobra", "github.com/vbauerster/mpb"},
+		folders:   []string{"services", "test", "hack"},
+		reason:    "packages do not talk to a terminal",
+	},
+	{
+		libraries: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "github.com/johannesboyne/gofakes3", "github.com/fsouza"},
+		folders:   []string{"pkg/object/drivertest", "pkg/state/statetest", "pkg/audit/audittest", "test"},
+		reason:    "test helpers do not belong into programs",
+	},
+}
+
+func internal(imports []string) []string {
+	var found []string
+	for _, i := range imports {
+		if rel, ok := strings.CutPrefix(i, module+"/"); ok {
+			found = append(found, rel)
+		}
+	}
+	return found
+}
+
+func TestLeavesKnowNothingOfTheRest(t *testing.T) {
+	seen := 0
+	for _, p := range packages(t) {
+		allowed, ok := leaves[p.Rel]
+		if !ok {
+			continue
+		}
+		seen++
+		for _, dep := range internal(p.Deps) {
+			if !slices.Contains(allowed, dep) {
+				t.Errorf("%s depends on %s, and may depend on %v only", p.Rel, dep, allowed)
+			}
+		}
+	}
+	if seen != len(leaves) {
+		t.Errorf("found %d of %d leaf packages: a name in the table is out of date", seen, len(leaves))
+	}
+}
+
+func TestWalledPackagesImportTheirNeighboursOnly(t *testing.T) {
+	seen := 0
+	for _, p := range packages(t) {
+		allowed, ok := neighbours[p.Rel]
+		if !ok {
+			continue
+		}
+		seen++
+		for _, dep := range internal(p.Imports) {
+			if !underAny(dep, allowed) {
+				t.Errorf("%s imports %s, and may import %v only", p.Rel, dep, allowed)
+			}
+		}
+	}
+	if seen != len(neighbours) {
+		t.Errorf("found %d of %d walled packages: a name in the table is out of date", seen, len(neighbours))
+	}
+}
+
+func TestPurePackagesDoNoIO(t *testing.T) {
+	for _, p := range packages(t) {
+		if !slices.Contains(pure, p.Rel) {
+			continue
+		}
+		for _, dep := range p.Imports {
+			if underAny(dep, doesIO) || dep == "net" || dep == "log" {
+				t.Errorf("%s imports %s: it must do no I/O, and hide no randomness", p.Rel, dep)
+			}
+		}
+	}
+}
+
+func TestLibrariesStayInTheirPlaces(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, place := range places {
+			if underAny(p.Rel, place.folders) {
+				continue
+			}
+			for _, dep := range p.Imports {
+				if underAny(dep, place.libraries) && !underAny(dep, place.except) {
+					t.Errorf("%s imports %s, which belongs into %v only: %s", p.Rel, dep, place.folders, place.reason)
+				}
+			}
+		}
+	}
+}
+
+func TestNobodyImportsAProgramOrATest(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, dep := range internal(p.Imports) {
+			if under(p.Rel, "pkg") && !under(dep, "pkg") {
+				t.Errorf("%s imports %s: packages do not know the programs", p.Rel, dep)
+			}
+		}
+	}
+}
