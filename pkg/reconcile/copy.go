@@ -1,0 +1,327 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// order is one write at one destination.
+type order struct {
+	replica string
+	nonce   string
+	expect  state.Fingerprint
+	result  transfer.Result
+}
+
+// ledger is the row while copies are under way: several destinations may have to store something at once.
+type ledger struct {
+	mu  sync.Mutex
+	row state.Row
+}
+
+// propagate is line 5: intents, pinned read, conditional writes, and the row again.
+func (w *work) propagate(ctx context.Context, s step, l looked) (Outcome, bool, error) {
+	target := lookup(&s.row, s.target)
+	if target.Kind == version.Put && w.of != s.source {
+		w.closeBody()
+	}
+	lease := w.cfg.Clock.Now().Add(w.leaseFor(target.Content.Size))
+	orders, row, err := w.intend(ctx, s, lease) // 5a
+	if errkind.Is(err, errkind.Conflict) {
+		return Pending, false, nil
+	}
+	if err != nil {
+		return Pending, false, err
+	}
+	led := &ledger{row: row}
+	within, cancel := w.cfg.Clock.WithDeadline(ctx, lease.Add(-w.cfg.Margin))
+	content := target.Content
+	if target.Kind == version.Delete {
+		w.deleteAll(within, target, orders)
+	} else {
+		content, err = w.copyAll(within, s, target, led, orders)
+	}
+	cancel()
+	if err != nil { // 5b failed: nothing was written
+		w.conclude(orders)
+		return w.sourceTrouble(ctx, s, led, err)
+	}
+	return w.acknowledge(ctx, s, l, led, orders, content) // 5e
+}
+
+func (w *work) leaseFor(size int64) time.Duration {
+	return w.cfg.Lease + time.Duration(size/w.cfg.MinThroughput)*time.Second
+}
+
+// intend is 5a.
+func (w *work) intend(ctx context.Context, s step, lease time.Time) ([]*order, state.Row, error) {
+	row := clone(s.row)
+	var orders []*order
+	for _, d := range s.dests {
+		o := &order{replica: d, expect: row.Replicas[d].Print, nonce: w.cfg.Nonce()}
+		orders = append(orders, o)
+		if w.cfg.Mutant != NoNonce {
+			row.Intents = append(row.Intents, state.Intent{
+				Nonce: o.nonce, Replica: d, Version: s.target, Expect: o.expect, LeaseUntil: lease, Owner: w.cfg.Owner,
+			})
+		}
+		if w.cfg.Mutant == StateFirst {
+			r := row.Replicas[d]
+			r.Version, r.Tentative = s.target, ""
+			row.Replicas[d] = r
+		}
+		w.cfg.Trace(Point{Line: "5a", Key: w.key, Replica: d, Version: lookup(&row, s.target), Nonce: o.nonce})
+	}
+	rev, err := w.cfg.Store.Commit(ctx, row, state.Effects{Lease: &lease})
+	if err != nil {
+		return nil, row, fmt.Errorf("store intents: %w", err)
+	}
+	row.Rev = rev
+	return orders, row, nil
+}
+
+// copyAll is 5b and 5c for a put. An error means that the source could not be read and that nothing was written.
+func (w *work) copyAll(ctx context.Context, s step, target *version.Version, led *ledger, orders []*order) (version.Content, error) {
+	if w.body == nil {
+		opts := &driver.ReadOptions{IfMatch: s.row.Replicas[s.source].Print.Tag}
+		if w.cfg.Mutant == UnpinnedRead {
+			opts = nil
+		}
+		body, attrs, err := w.sites[s.source].Open(ctx, w.key, opts)
+		if err != nil {
+			return version.Content{}, fmt.Errorf("open source: %w", err)
+		}
+		w.body, w.attrs, w.of = body, attrs, s.source
+	}
+	dests := make([]transfer.Dest, len(orders))
+	for i, o := range orders {
+		dests[i] = transfer.Dest{
+			Bucket: w.sites[o.replica], Key: w.key,
+			Put:     driver.PutOptions{Properties: UserProperties(w.attrs.Properties), If: w.condition(o.expect, UnconditionalPut)},
+			Started: func(ctx context.Context, uploadID string) error { return w.remember(ctx, led, o.nonce, uploadID) },
+		}
+		if w.cfg.Mutant != NoNonce {
+			dests[i].Put.Properties = withMeta(w.attrs.Properties, MetaNonce, o.nonce)
+		}
+		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
+	}
+	content, results, err := w.cfg.Copier.Fan(ctx, w.body, w.attrs.Size, dests)
+	if err != nil {
+		return version.Content{}, fmt.Errorf("copy object: %w", err)
+	}
+	for i, o := range orders {
+		o.result = results[i]
+	}
+	return content, nil
+}
+
+// remember stores the id of a multipart upload, so that it is aborted even if this process dies now.
+func (w *work) remember(ctx context.Context, led *ledger, nonce, uploadID string) error {
+	led.mu.Lock()
+	defer led.mu.Unlock()
+	row := clone(led.row)
+	for i := range row.Intents {
+		if row.Intents[i].Nonce == nonce {
+			row.Intents[i].UploadID = uploadID
+		}
+	}
+	rev, err := w.cfg.Store.Commit(ctx, row, state.Effects{})
+	if err != nil {
+		return fmt.Errorf("remember upload: %w", err)
+	}
+	row.Rev = rev
+	led.row = row
+	return nil
+}
+
+// deleteAll is 5c for a delete.
+func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []*order) {
+	var jobs []func()
+	for _, o := range orders {
+		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
+		jobs = append(jobs, func() {
+			attrs, err := w.sites[o.replica].Delete(ctx, w.key, &driver.DeleteOptions{If: w.condition(o.expect, UnconditionalDel)})
+			o.result = transfer.Result{Attrs: attrs, Err: err, Sent: true}
+		})
+	}
+	w.cfg.Run(jobs...)
+}
+
+func (w *work) condition(expect state.Fingerprint, off Mutant) driver.Precondition {
+	switch {
+	case w.cfg.Mutant == off:
+		return driver.Precondition{}
+	case !expect.Present:
+		return driver.Precondition{NotExist: true}
+	}
+	return driver.Precondition{Match: expect.Tag, VersionID: expect.VersionID}
+}
+
+// conclude notes that our requests under these nonces have surely ended, so that their intents need not outlive a look.
+func (w *work) conclude(orders []*order) {
+	if w.concluded == nil {
+		w.concluded = map[string]bool{}
+	}
+	for _, o := range orders {
+		w.concluded[o.nonce] = true
+	}
+}
+
+// sourceTrouble follows a source that could not be read. If it changed, the next look tells; otherwise the key waits.
+func (w *work) sourceTrouble(ctx context.Context, s step, led *ledger, err error) (Outcome, bool, error) {
+	w.full = true
+	switch errkind.Of(err) {
+	case errkind.PreconditionFailed, errkind.NotFound:
+		return Pending, false, nil
+	}
+	if ctx.Err() != nil {
+		return Pending, false, fmt.Errorf("reconcile key: %w", ctx.Err())
+	}
+	s.row = withoutIntents(led.row, w.concluded)
+	if errkind.Is(err, errkind.PermissionDenied) {
+		r := s.row.Replicas[s.source]
+		r.Status, r.Detail = state.StatusUnreadable, err.Error()
+		s.row.Replicas[s.source] = r
+	}
+	return w.postponed(ctx, s, s.source+": "+err.Error())
+}
+
+func withoutIntents(row state.Row, nonces map[string]bool) state.Row {
+	row = clone(row)
+	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return nonces[it.Nonce] })
+	return row
+}
+
+// acknowledge is 5e: what was written goes into the row. A destination that answered anything else concludes nothing;
+// the next look decides.
+func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, orders []*order, content version.Content) (Outcome, bool, error) {
+	row := clone(led.row)
+	target := lookup(&row, s.target)
+	var written []string
+	var failed *order
+	for _, o := range orders {
+		switch err := o.result.Err; {
+		case err == nil:
+			row.Replicas[o.replica] = w.written(o, s.target, target)
+			row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == o.nonce })
+			written = append(written, o.replica)
+			w.cfg.Trace(Point{Line: "5e", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
+		default:
+			failed = o
+			w.unwritten(&row, o, err)
+		}
+	}
+	if target.Kind == version.Put && content.Size == target.Content.Size {
+		v := *target
+		v.Content = v.Content.Merge(content)
+		row.Versions[s.target] = &v
+	}
+	prune(&row)
+	next := step{row: row}
+	var fx state.Effects
+	if len(written) > 0 {
+		e, err := w.cfg.Announce(event.SyncApplied, w.applied(target, written, content))
+		if err != nil {
+			return Pending, false, fmt.Errorf("announce copy: %w", err)
+		}
+		fx.Events = append(fx.Events, e)
+	}
+	if failed != nil && w.refused[failed.replica] {
+		d := w.applied(target, []string{failed.replica}, content)
+		d.Reason, d.Attempts = failed.result.Err.Error(), w.attempts
+		e, err := w.cfg.Announce(event.SyncFailed, d)
+		if err != nil {
+			return Pending, false, fmt.Errorf("announce failure: %w", err)
+		}
+		fx.Events = append(fx.Events, e)
+	}
+	settled := failed == nil && len(s.stranded) == 0 && len(l.why) == 0 && s.until.IsZero() && w.settledRow(&row)
+	if settled {
+		fx.ClearDirty, fx.ClearLease, fx.Remove = w.full, !w.full, w.gone(&row)
+	}
+	out, done, err := w.store(ctx, next, fx, Settled)
+	if err != nil || !done {
+		return out, false, err
+	}
+	if settled {
+		return Settled, true, nil
+	}
+	w.full = true
+	return Pending, false, nil
+}
+
+// written is what we know of a replica after a successful write of ours.
+func (w *work) written(o *order, id version.ID, target *version.Version) state.Replica {
+	r := state.Replica{Version: id}
+	if target.Kind == version.Delete {
+		return r
+	}
+	a := o.result.Attrs
+	r.Print = state.Fingerprint{
+		Present: true, Tag: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration,
+		ModTime: unixNano(a.ModTime), MetaHash: target.MetaHash, Nonce: o.nonce,
+	}
+	if w.cfg.Mutant == NoNonce {
+		r.Print.Nonce = ""
+	}
+	r.RequestID, r.EchoDue = a.RequestID, true
+	return r
+}
+
+// unwritten handles a destination that did not answer with success.
+func (w *work) unwritten(row *state.Row, o *order, err error) {
+	kind := errkind.Of(err)
+	unknownEnd := o.result.Sent && kind.Retryable() && kind != errkind.Conflict && kind != errkind.Throttled
+	if unknownEnd {
+		return // the intent stays: if the write landed, its nonce is adopted
+	}
+	w.conclude([]*order{o})
+	switch kind {
+	case errkind.Invalid, errkind.PermissionDenied, errkind.Unsupported, errkind.Unauthenticated:
+		if w.refused == nil {
+			w.refused = map[string]bool{}
+		}
+		w.refused[o.replica] = true
+		r := row.Replicas[o.replica]
+		r.Status, r.Detail = state.StatusRefused, err.Error()
+		row.Replicas[o.replica] = r
+		row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == o.nonce })
+	}
+}
+
+// settledRow reports that every replica holds the same version, proven.
+func (w *work) settledRow(row *state.Row) bool {
+	first := row.Replicas[w.members[0].Name].Version
+	for _, m := range w.members {
+		r := row.Replicas[m.Name]
+		if r.Tentative != "" || r.Version != first || r.Status != state.StatusOK {
+			return false
+		}
+	}
+	return len(row.Intents) == 0
+}
+
+func (w *work) applied(v *version.Version, replicas []string, c version.Content) event.Sync {
+	s := event.Sync{
+		Group: w.cfg.Group, Key: w.key, Version: string(v.ID), Kind: string(v.Kind), Origin: v.Origin, Replicas: replicas,
+		Applied: w.cfg.Clock.Now().UTC(),
+	}
+	if v.Kind == version.Put {
+		s.Size = strconv.FormatInt(c.Size, 10)
+	}
+	if v.ProviderTime != 0 {
+		s.Written = time.Unix(0, v.ProviderTime).UTC()
+	}
+	return s
+}

@@ -1,0 +1,382 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// Clock is time as the engine sees it.
+type Clock interface {
+	Now() time.Time
+	WithDeadline(ctx context.Context, at time.Time) (context.Context, context.CancelFunc)
+}
+
+// WallClock is the machine's clock.
+type WallClock struct{}
+
+// Now implements Clock.
+func (WallClock) Now() time.Time { return time.Now() }
+
+// WithDeadline implements Clock.
+func (WallClock) WithDeadline(ctx context.Context, at time.Time) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, at)
+}
+
+// Fanner streams one source to many destinations (*transfer.Copier).
+type Fanner interface {
+	Fan(ctx context.Context, body io.Reader, size int64, dests []transfer.Dest) (version.Content, []transfer.Result, error)
+}
+
+// Site is a replica with its bucket.
+type Site struct {
+	Member
+	Bucket driver.Bucket
+}
+
+// Announce makes an outbox event of a type of package event and its data (event.Sync or event.Conflict).
+type Announce func(typ string, data any) (state.OutboxEvent, error)
+
+// Config is what an Engine is made of. Everything is handed in; the zero value of a duration or a count is its default.
+type Config struct {
+	Group    string
+	Sites    []Site
+	Store    state.Store
+	Copier   Fanner
+	Announce Announce
+	Rule     func(key string) config.ConflictRule
+	Deletes  bool // propagate deletes
+
+	Clock Clock               // default: WallClock
+	Nonce func() string       // unguessable and unique; default: 16 random bytes
+	Run   func(fns ...func()) // runs all, returns when all are done; default: a goroutine each
+	Owner string              // this process, for people who read intents
+	Trace func(Point)         // told of every step; default: nothing
+
+	Lease         time.Duration // of an intent for a small object; default 30 s
+	Margin        time.Duration // requests end this long before their lease; default 5 s
+	MinThroughput int64         // bytes per second that lengthen the lease of a large object; default 4 MiB/s
+	Passes        int           // times around line 1 in one call; default 8
+	BackoffMin    time.Duration // first delay of a key that could not be finished; default 2 s
+	BackoffMax    time.Duration // default 5 min
+	LockWait      time.Duration // for another call on the same key in this process; default 2 s
+
+	Mutant Mutant // a seeded fault; only tests set it
+}
+
+// Point is a step of the algorithm as it happens, for traces and for the simulator's knowledge of the truth.
+type Point struct {
+	Line    string // of docs/algorithm.md: 5a, 5c, 5e, 4a, 4c, ...
+	Key     string
+	Replica string
+	Version *version.Version
+	Nonce   string
+}
+
+// Outcome says how a call ended.
+type Outcome int
+
+// The outcomes.
+const (
+	Settled    Outcome = iota // nothing is left to do, as far as was looked
+	Echo                      // the hint told nothing new; no bucket was asked
+	Conflicted                // the conflict-resolver has the key now
+	Pending                   // something could not be done; the key is dirty and will be looked at again
+)
+
+// String is the outcome in one word.
+func (o Outcome) String() string {
+	return [...]string{"settled", "echo", "conflicted", "pending"}[o]
+}
+
+// Engine runs the algorithm for the keys of one group.
+type Engine struct {
+	cfg     Config
+	members []Member
+	sites   map[string]driver.Bucket
+	locks   *keyLocks
+}
+
+// New checks a configuration and makes an Engine.
+func New(cfg Config) (*Engine, error) {
+	switch {
+	case cfg.Group == "":
+		return nil, errkind.New(errkind.Invalid, "make engine: no group name")
+	case len(cfg.Sites) < 2:
+		return nil, errkind.New(errkind.Invalid, "make engine for group %s: %d replicas, at least 2 are needed", cfg.Group, len(cfg.Sites))
+	case cfg.Store == nil || cfg.Copier == nil || cfg.Announce == nil || cfg.Rule == nil:
+		return nil, errkind.New(errkind.Invalid, "make engine for group %s: store, copier, announce and rule are required", cfg.Group)
+	}
+	cfg = withDefaults(cfg)
+	e := &Engine{cfg: cfg, sites: make(map[string]driver.Bucket, len(cfg.Sites)), locks: newKeyLocks()}
+	for _, s := range cfg.Sites {
+		if _, twice := e.sites[s.Name]; twice || s.Name == "" || s.Name == version.Synchronizer {
+			return nil, errkind.New(errkind.Invalid, "make engine for group %s: replica name %q is empty, reserved or used twice", cfg.Group, s.Name)
+		}
+		e.members = append(e.members, s.Member)
+		e.sites[s.Name] = s.Bucket
+	}
+	return e, nil
+}
+
+// Reconcile brings one key to the same version on all replicas, or as far as it can. hint is what a notification told;
+// nil looks at every replica. attempts is how often the key was tried before (of its dirty entry).
+func (e *Engine) Reconcile(ctx context.Context, key string, hint *Hint, attempts int) (Outcome, error) {
+	unlock, err := e.locks.lock(ctx, key, e.cfg.LockWait)
+	if err != nil {
+		return Pending, err
+	}
+	defer unlock()
+	w := &work{Engine: e, key: key, hint: hint, attempts: attempts, full: hint == nil}
+	defer w.closeBody()
+	for range e.cfg.Passes {
+		out, done, err := w.pass(ctx)
+		w.closeBody()
+		if err != nil || done {
+			return out, err
+		}
+	}
+	// A key that changes faster than it can be copied: others get their turn.
+	return Pending, e.postpone(ctx, key, attempts+1, "the key changes faster than it can be copied")
+}
+
+func (e *Engine) postpone(ctx context.Context, key string, attempts int, why string) error {
+	due := e.cfg.Clock.Now().Add(e.backoff(attempts))
+	if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, due, why); err != nil {
+		return fmt.Errorf("postpone key: %w", err)
+	}
+	return nil
+}
+
+// backoff grows exponentially from BackoffMin to BackoffMax. It has no random part: keys of one outage were marked at
+// different times, and a simulated run must be the same twice.
+func (e *Engine) backoff(attempts int) time.Duration {
+	d := e.cfg.BackoffMin
+	for range min(max(attempts-1, 0), 30) {
+		if d *= 2; d >= e.cfg.BackoffMax {
+			return e.cfg.BackoffMax
+		}
+	}
+	return d
+}
+
+// work is one call of Reconcile.
+type work struct {
+	*Engine
+	key      string
+	hint     *Hint
+	attempts int
+
+	full      bool            // look at every replica; otherwise at the hint's alone
+	concluded map[string]bool // nonces of our requests that were answered
+	refused   map[string]bool // replicas that can't hold this key: not tried again in this call
+	read      map[string]contentAt
+
+	body  io.ReadCloser // an object that is being read already, of replica bodyOf
+	attrs *driver.Attrs
+	of    string
+}
+
+// contentAt is a content that was read, at the tag where it was read.
+type contentAt struct {
+	tag     string
+	content version.Content
+}
+
+func (w *work) closeBody() {
+	if w.body != nil {
+		_ = w.body.Close() // a reader that is given up has nothing to say
+		w.body, w.attrs, w.of = nil, nil, ""
+	}
+}
+
+// pass is once around the algorithm. It returns done, or wants another pass (goto 1).
+func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
+	row, err := w.cfg.Store.Get(ctx, w.cfg.Group, w.key) // line 1
+	if err != nil {
+		return Pending, false, fmt.Errorf("read row: %w", err)
+	}
+	if !w.full && w.read == nil {
+		if told := w.hint.told(row); told != news {
+			return w.known(ctx, row, told)
+		}
+		if until, busy := liveIntent(row, w.hint.Replica, w.cfg.Clock.Now()); busy {
+			return w.busy(ctx, until)
+		}
+	}
+	lookedAt := w.cfg.Clock.Now()
+	l := w.look(ctx, row) // line 2
+	if err := ctx.Err(); err != nil {
+		return Pending, false, fmt.Errorf("look at replicas: %w", err)
+	}
+	s := plan(row, view{ // line 3
+		members: w.members, seen: l.seen, unknown: l.unknown, concluded: w.concluded, lookedAt: lookedAt,
+		now: w.cfg.Clock.Now(), deletes: w.cfg.Deletes, mutant: w.cfg.Mutant,
+	})
+	w.noteSequence(&s, l)
+	if s.changed {
+		if err := w.abortDropped(ctx, row, s.row); err != nil {
+			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
+		}
+	}
+	switch s.action {
+	case identify:
+		return Pending, false, w.identify(ctx, s, l)
+	case conflict:
+		return w.detect(ctx, s)
+	case propagate:
+		if !w.full && (w.leftovers(s) || len(s.stranded) > 0) {
+			w.full = true // an earlier write at a destination has an unknown end: look before writing there
+			return Pending, false, nil
+		}
+		return w.propagate(ctx, s, l)
+	case wait:
+		return w.store(ctx, s, state.Effects{Dirty: &s.until, Attempts: w.attempts, Reason: "another worker is writing a replica"}, Pending)
+	case again:
+		if s.changed {
+			if _, _, err := w.store(ctx, s, state.Effects{}, Pending); err != nil {
+				return Pending, false, err
+			}
+		}
+		w.full = true
+		return Pending, false, nil
+	case settle:
+	}
+	return w.finish(ctx, s, l.why)
+}
+
+// busy ends a call about a replica that another worker is writing: most likely its hint is the echo of that write, which
+// the row will know in a moment, and asking the bucket would cost a request. The event comes again soon; if the other
+// worker may take longer than any broker repeats an event, the dirty set remembers the key instead.
+func (w *work) busy(ctx context.Context, until time.Time) (Outcome, bool, error) {
+	if until.Sub(w.cfg.Clock.Now()) > w.cfg.Lease {
+		if err := w.cfg.Store.MarkDirty(ctx, w.cfg.Group, []string{w.key}, until, "another worker is writing replica "+w.hint.Replica); err != nil {
+			return Pending, false, fmt.Errorf("mark key dirty: %w", err)
+		}
+		return Pending, true, nil
+	}
+	return Pending, true, errkind.After(time.Second,
+		errkind.New(errkind.Conflict, "reconcile key: replica %s is being written by another worker", w.hint.Replica))
+}
+
+// finish is line 6.
+func (w *work) finish(ctx context.Context, s step, why map[string]string) (Outcome, bool, error) {
+	if !w.full && (len(s.stranded) > 0 || len(why) > 0) {
+		w.full = true
+		return Pending, false, nil
+	}
+	if len(s.stranded) > 0 || len(why) > 0 {
+		return w.postponed(ctx, s, reason(s.stranded, why))
+	}
+	fx := state.Effects{ClearDirty: w.full, ClearLease: !w.full}
+	fx.Remove = w.gone(&s.row)
+	return w.store(ctx, s, fx, Settled)
+}
+
+// postponed keeps the key dirty, with back-off.
+func (w *work) postponed(ctx context.Context, s step, why string) (Outcome, bool, error) {
+	due := w.cfg.Clock.Now().Add(w.backoff(w.attempts + 1))
+	return w.store(ctx, s, state.Effects{Dirty: &due, Attempts: w.attempts + 1, Reason: why}, Pending)
+}
+
+// store commits a step's row with its effects. Somebody else's commit in between is goto 1.
+func (w *work) store(ctx context.Context, s step, fx state.Effects, out Outcome) (Outcome, bool, error) {
+	if s.row.Rev == 0 && (fx.Remove || len(s.row.Replicas) == 0 && len(s.row.Intents) == 0) {
+		fx.Remove = true // there is nothing to remember: an absent row stays absent
+	}
+	_, err := w.cfg.Store.Commit(ctx, s.row, fx)
+	switch {
+	case errkind.Is(err, errkind.Conflict):
+		return Pending, false, nil
+	case err != nil:
+		return Pending, false, fmt.Errorf("store row: %w", err)
+	}
+	return out, true, nil
+}
+
+// gone reports that the key is absent on every replica, confirmed, and that nobody is about to write it.
+func (w *work) gone(row *state.Row) bool {
+	if len(row.Intents) > 0 {
+		return false
+	}
+	for _, m := range w.members {
+		r := row.Replicas[m.Name]
+		if r.Print.Present || r.Tentative != "" || r.Status != state.StatusOK {
+			return false
+		}
+	}
+	return len(headsOf(row, w.members)) == 1
+}
+
+// leftovers reports intents at a destination whose end nobody knows.
+func (w *work) leftovers(s step) bool {
+	for _, it := range s.row.Intents {
+		for _, d := range s.dests {
+			if it.Replica == d {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// noteSequence remembers which notification told of a state, so that its duplicates cost nothing.
+func (w *work) noteSequence(s *step, l looked) {
+	if w.hint == nil || w.hint.Kind != Written || w.hint.Seq == "" || s.action == identify {
+		return
+	}
+	o, ok := l.seen[w.hint.Replica]
+	if !ok || o.Print.Tag != w.hint.Tag {
+		return
+	}
+	r, ok := s.row.Replicas[w.hint.Replica]
+	if ok && r.LastSeq != w.hint.Seq {
+		r.LastSeq = w.hint.Seq
+		s.row.Replicas[w.hint.Replica] = r
+		s.changed = true
+	}
+}
+
+// abortDropped aborts the multipart uploads of intents that are being forgotten, before they are: a crash in between
+// repeats it.
+func (w *work) abortDropped(ctx context.Context, before, after state.Row) error {
+	for _, it := range before.Intents {
+		if it.UploadID == "" || hasIntent(after, it.Nonce) {
+			continue
+		}
+		m, ok := w.sites[it.Replica].(driver.Multiparter)
+		if !ok {
+			continue
+		}
+		if err := m.Abort(ctx, w.key, it.UploadID); err != nil {
+			return fmt.Errorf("abort upload at %s: %w", it.Replica, err)
+		}
+	}
+	return nil
+}
+
+func hasIntent(row state.Row, nonce string) bool {
+	for _, it := range row.Intents {
+		if it.Nonce == nonce {
+			return true
+		}
+	}
+	return false
+}
+
+func liveIntent(row state.Row, replica string, now time.Time) (time.Time, bool) {
+	for _, it := range row.Intents {
+		if it.Replica == replica && now.Before(it.LeaseUntil) {
+			return it.LeaseUntil, true
+		}
+	}
+	return time.Time{}, false
+}

@@ -1,0 +1,242 @@
+package reconcile
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // S3 ETags are MD5: it identifies contents, it does not protect them
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// HintKind is what a notification says happened.
+type HintKind int
+
+// The kinds of hints.
+const (
+	Changed HintKind = iota // something about the object changed: look
+	Written                 // its content was written, and Tag names it
+	Deleted                 // its current version went away
+)
+
+// Hint is a notification about one key at one replica. It is never believed, only confirmed by the bucket.
+type Hint struct {
+	Replica   string
+	Kind      HintKind
+	Tag       string // of the written object
+	VersionID string
+	RequestID string // of the request that made the change
+	Seq       string // only compared for equality: two writes can be numbered in another order than they landed
+	Copied    bool   // a server-side copy: never our own write
+	Time      time.Time
+}
+
+// tidings says what a hint tells beyond the row.
+type tidings int
+
+const (
+	news     tidings = iota // something that the row does not know
+	known                   // a duplicate, or our own write coming back
+	ownWrite                // our own write coming back, recognised by its tag alone
+)
+
+// told compares a hint with the row. A tag alone does not make an echo: an S3 ETag also stays the same when a user
+// edits metadata or writes the same bytes again.
+func (h *Hint) told(row state.Row) tidings {
+	r := row.Replicas[h.Replica]
+	switch h.Kind {
+	case Deleted:
+		if !r.Print.Present {
+			return known
+		}
+	case Written:
+		switch {
+		case !r.Print.Present || h.Tag == "" || h.Tag != r.Print.Tag:
+		case h.VersionID != "" && r.Print.VersionID != "":
+			if h.VersionID == r.Print.VersionID {
+				return known
+			}
+		case h.RequestID != "" && h.RequestID == r.RequestID, h.Seq != "" && h.Seq == r.LastSeq:
+			return known
+		case r.EchoDue && !h.Copied && (h.RequestID == "" || r.RequestID == ""):
+			return ownWrite
+		}
+	case Changed:
+	}
+	return news
+}
+
+// known ends a call whose hint told nothing new. No bucket is asked.
+func (w *work) known(ctx context.Context, row state.Row, t tidings) (Outcome, bool, error) {
+	if t == ownWrite { // the next event with this tag is somebody else's
+		r := row.Replicas[w.hint.Replica]
+		r.EchoDue, r.LastSeq = false, w.hint.Seq
+		s := step{row: clone(row)}
+		s.row.Replicas[w.hint.Replica] = r
+		return w.store(ctx, s, state.Effects{}, Echo)
+	}
+	return Echo, true, nil
+}
+
+// looked is what line 2 found.
+type looked struct {
+	seen    map[string]Observation
+	unknown map[string]bool
+	why     map[string]string // of unknown replicas
+}
+
+func newLooked() looked {
+	return looked{seen: map[string]Observation{}, unknown: map[string]bool{}, why: map[string]string{}}
+}
+
+func (l *looked) add(name string, o *Observation, err error) {
+	if err != nil {
+		l.unknown[name], l.why[name] = true, err.Error()
+		return
+	}
+	l.seen[name] = *o
+}
+
+// look is line 2. Only an explicit "not found" is absence; whatever else goes wrong leaves the replica out.
+func (w *work) look(ctx context.Context, row state.Row) looked {
+	l := newLooked()
+	for name := range w.refused {
+		l.unknown[name], l.why[name] = true, "it can't hold this key: "+row.Replicas[name].Detail
+	}
+	if !w.full {
+		o, err := w.lookHinted(ctx, row)
+		l.add(w.hint.Replica, o, err)
+		return l
+	}
+	var mu sync.Mutex
+	var jobs []func()
+	for _, m := range w.members {
+		if w.refused[m.Name] {
+			continue
+		}
+		jobs = append(jobs, func() {
+			o, err := w.stat(ctx, m.Name, row)
+			mu.Lock()
+			defer mu.Unlock()
+			l.add(m.Name, o, err)
+		})
+	}
+	w.cfg.Run(jobs...)
+	return l
+}
+
+// lookHinted is the fast path: the pinned read of the bytes to be copied confirms the hint by itself.
+func (w *work) lookHinted(ctx context.Context, row state.Row) (*Observation, error) {
+	h := w.hint
+	if h.Kind != Written || h.Tag == "" {
+		return w.stat(ctx, h.Replica, row)
+	}
+	opts := &driver.ReadOptions{IfMatch: h.Tag}
+	if w.cfg.Mutant == UnpinnedRead {
+		opts = nil
+	}
+	body, attrs, err := w.sites[h.Replica].Open(ctx, w.key, opts)
+	switch errkind.Of(err) {
+	case errkind.PreconditionFailed, errkind.NotFound: // it was overwritten meanwhile, or the event is an old one
+		return w.stat(ctx, h.Replica, row)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open source: %w", err)
+	}
+	w.body, w.attrs, w.of = body, attrs, h.Replica
+	o := w.observe(h.Replica, attrs)
+	return &o, nil
+}
+
+// stat looks at one replica. A delete must be seen twice, or be told of by a notification and seen once.
+func (w *work) stat(ctx context.Context, name string, row state.Row) (*Observation, error) {
+	looks := 1
+	if row.Replicas[name].Print.Present && !(w.hint != nil && w.hint.Replica == name && w.hint.Kind == Deleted) {
+		looks = 2
+	}
+	for {
+		attrs, err := w.sites[name].Stat(ctx, w.key, "")
+		switch {
+		case err == nil:
+			o := w.observe(name, attrs)
+			return &o, nil
+		case !errkind.Is(err, errkind.NotFound):
+			return nil, fmt.Errorf("stat: %w", err)
+		}
+		if looks--; looks == 0 {
+			o := Observation{}
+			if h := w.hint; h != nil && h.Replica == name && h.Kind == Deleted {
+				o = Absent(h.Time)
+			}
+			return &o, nil
+		}
+	}
+}
+
+func (w *work) observe(name string, attrs *driver.Attrs) Observation {
+	o := Observe(attrs)
+	if c, ok := w.read[name]; ok && c.tag == o.Print.Tag {
+		o.Content = o.Content.Merge(c.content)
+	}
+	if h := w.hint; h != nil && h.Replica == name && h.Kind == Written && h.Tag == o.Print.Tag &&
+		(h.VersionID == "" || h.VersionID == o.Print.VersionID) && !h.Time.IsZero() {
+		o.Time = h.Time.UnixNano() // finer than Last-Modified, which is the initiation time of a multipart upload
+	}
+	return o
+}
+
+// identify reads objects whose bytes must be known to compare them.
+func (w *work) identify(ctx context.Context, s step, l looked) error {
+	if s.changed {
+		if _, _, err := w.store(ctx, s, state.Effects{}, Pending); err != nil {
+			return err
+		}
+	}
+	w.closeBody()
+	w.full = true
+	if w.read == nil {
+		w.read = map[string]contentAt{}
+	}
+	for _, name := range s.replicas {
+		tag := s.row.Replicas[name].Print.Tag
+		if o, ok := l.seen[name]; ok {
+			tag = o.Print.Tag
+		}
+		c, err := w.digest(ctx, name, tag)
+		switch errkind.Of(err) {
+		case errkind.PreconditionFailed, errkind.NotFound: // it changed: the next look tells
+			continue
+		}
+		if err != nil {
+			return w.postpone(ctx, w.key, w.attempts+1, fmt.Sprintf("%s: read to compare: %v", name, err))
+		}
+		w.read[name] = contentAt{tag: tag, content: c}
+	}
+	return nil
+}
+
+func (w *work) digest(ctx context.Context, name, tag string) (version.Content, error) {
+	body, attrs, err := w.sites[name].Open(ctx, w.key, &driver.ReadOptions{IfMatch: tag})
+	if err != nil {
+		return version.Content{}, fmt.Errorf("open object: %w", err)
+	}
+	defer func() { _ = body.Close() }()
+	sum, strong := md5.New(), sha256.New() //nolint:gosec // see the import
+	n, err := io.Copy(io.MultiWriter(sum, strong), body)
+	if err != nil {
+		return version.Content{}, fmt.Errorf("read object: %w", err)
+	}
+	if n != attrs.Size {
+		return version.Content{}, errkind.New(errkind.Unavailable, "read object: %d bytes of %d", n, attrs.Size)
+	}
+	c := contentOf(attrs)
+	c.MD5, c.SHA256 = hex.EncodeToString(sum.Sum(nil)), hex.EncodeToString(strong.Sum(nil))
+	return c, nil
+}

@@ -1,0 +1,265 @@
+package reconcile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// detect stores the heads and hands the key to the conflict-resolver.
+func (w *work) detect(ctx context.Context, s step) (Outcome, bool, error) {
+	now := w.cfg.Clock.Now()
+	rec := state.Conflict{
+		ID: conflictID(w.cfg.Group, w.key, s.heads), Group: w.cfg.Group, Key: w.key, State: "detected",
+		Policy: string(w.cfg.Rule(w.key).Policy), Detected: now,
+	}
+	for _, h := range w.policyHeads(&s.row, s.heads) {
+		rec.Losers = append(rec.Losers, state.Loser{Version: *h.Version, Replica: h.Replica})
+	}
+	e, err := w.cfg.Announce(event.ConflictDetected, event.Conflict{
+		Group: w.cfg.Group, Key: w.key, ID: rec.ID, Heads: ids(s.heads), Policy: rec.Policy,
+	})
+	if err != nil {
+		return Pending, false, fmt.Errorf("announce conflict: %w", err)
+	}
+	due := now.Add(w.backoff(w.attempts + 4)) // should the resolver never answer
+	return w.store(ctx, s, state.Effects{
+		Conflicts: []state.Conflict{rec}, Events: []state.OutboxEvent{e},
+		Dirty: &due, Attempts: w.attempts, Reason: "a conflict waits for the conflict-resolver",
+	}, Conflicted)
+}
+
+func conflictID(group, key string, heads []version.ID) string {
+	h := sha256.New()
+	for _, s := range append([]string{group, key}, ids(heads)...) {
+		fmt.Fprintf(h, "%d:%s", len(s), s)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+func ids(vs []version.ID) []string {
+	out := make([]string, len(vs))
+	for i, v := range vs {
+		out[i] = string(v)
+	}
+	return out
+}
+
+func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
+	out := make([]policy.Head, 0, len(heads))
+	for _, id := range heads {
+		h := policy.Head{Version: lookup(row, id), Writable: true}
+		for _, m := range e.members {
+			if r, ok := row.Replicas[m.Name]; ok && effective(r) == id && h.Replica == "" {
+				h.Replica = m.Name
+			}
+			if m.Name == h.Version.Origin {
+				h.Writable = m.Writable
+			}
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// Resolve is line 4: the policy picks a winner, the losers are preserved and verified, and only then the resolution is
+// stored. The key then needs Reconcile again, which the conflict.resolved event and its dirty entry see to. A key
+// without a conflict is no error.
+func (e *Engine) Resolve(ctx context.Context, key string) (Outcome, error) {
+	unlock, err := e.locks.lock(ctx, key, e.cfg.LockWait)
+	if err != nil {
+		return Pending, err
+	}
+	defer unlock()
+	row, err := e.cfg.Store.Get(ctx, e.cfg.Group, key)
+	if err != nil {
+		return Pending, fmt.Errorf("read row: %w", err)
+	}
+	heads := headsOf(&row, e.members)
+	if len(heads) < 2 {
+		return Settled, nil
+	}
+	rule := e.cfg.Rule(key)
+	verdict := policy.Decide(rule, e.policyHeads(&row, heads))
+	preserve := func() ([]state.Loser, error) { return e.preserveAll(ctx, key, &row, heads, verdict) }
+	if e.cfg.Mutant == OverwriteFirst {
+		if _, err := e.resolved(ctx, row, heads, verdict, rule, nil); err != nil {
+			return Pending, nil //nolint:nilerr // a seeded fault need not be polite
+		}
+		_, err := preserve()
+		return Settled, err
+	}
+	losers, err := preserve() // 4a, 4b
+	switch errkind.Of(err) {
+	case errkind.PreconditionFailed, errkind.NotFound: // a head changed since the row was written: line 1 has to look again
+		return Pending, e.lookAgain(ctx, key)
+	}
+	if err != nil {
+		return Pending, err
+	}
+	out, err := e.resolved(ctx, row, heads, verdict, rule, losers) // 4c
+	if errkind.Is(err, errkind.Conflict) {
+		return Pending, e.lookAgain(ctx, key) // the row changed meanwhile: the copies are kept, the decision is not
+	}
+	return out, err
+}
+
+func (e *Engine) lookAgain(ctx context.Context, key string) error {
+	err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, e.cfg.Clock.Now(), "a replica changed while its conflict was resolved")
+	if err != nil {
+		return fmt.Errorf("mark key dirty: %w", err)
+	}
+	return nil
+}
+
+// preserveAll is 4a and 4b for every loser that the policy keeps.
+func (e *Engine) preserveAll(ctx context.Context, key string, row *state.Row, heads []version.ID, v policy.Verdict) ([]state.Loser, error) {
+	var losers []state.Loser
+	for _, h := range e.policyHeads(row, heads) {
+		if h.Version.ID == v.Winner {
+			continue
+		}
+		l := state.Loser{Version: *h.Version, Replica: h.Replica}
+		if slices.Contains(v.Keep, h.Version.ID) {
+			name, err := e.preserve(ctx, key, row, h)
+			if err != nil {
+				return nil, fmt.Errorf("preserve version %s of %s: %w", h.Version.ID, h.Replica, err)
+			}
+			l.Copy = name
+		}
+		losers = append(losers, l)
+	}
+	return losers, nil
+}
+
+// preserve copies one loser to its conflict key and proves that the copy is there. The copy is made where the loser is,
+// if users may write there, and then travels like any object; otherwise at the first writable replica.
+func (e *Engine) preserve(ctx context.Context, key string, row *state.Row, h policy.Head) (string, error) {
+	name := policy.CopyKey(key, h.Version.ID)
+	at := h.Replica
+	for _, m := range e.members {
+		if m.Name == at && !m.Writable {
+			i := slices.IndexFunc(e.members, func(m Member) bool { return m.Writable })
+			at = e.members[i].Name
+		}
+	}
+	body, attrs, err := e.sites[h.Replica].Open(ctx, key, &driver.ReadOptions{IfMatch: row.Replicas[h.Replica].Print.Tag})
+	if err != nil {
+		return "", fmt.Errorf("open loser: %w", err)
+	}
+	defer func() { _ = body.Close() }()
+	mark := string(h.Version.ID)
+	e.cfg.Trace(Point{Line: "4a", Key: key, Replica: h.Replica, Version: h.Version})
+	content, results, err := e.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
+		Bucket: e.sites[at], Key: name,
+		Put: driver.PutOptions{Properties: withMeta(attrs.Properties, MetaPreserves, mark), If: driver.Precondition{NotExist: true}},
+	}})
+	if err != nil {
+		return "", fmt.Errorf("read loser: %w", err)
+	}
+	if err := results[0].Err; err != nil && !errkind.Is(err, errkind.PreconditionFailed) {
+		return "", errkind.New(retryable(err), "write conflict copy: %w", err)
+	}
+	return name, e.verify(ctx, at, name, mark, content) // 4b; a copy that was there before must be this very one
+}
+
+// retryable keeps the kind of a failed copy from being taken for a change of the loser.
+func retryable(err error) errkind.Kind {
+	if k := errkind.Of(err); k != errkind.NotFound {
+		return k
+	}
+	return errkind.Unavailable
+}
+
+// verify is 4b.
+func (e *Engine) verify(ctx context.Context, at, name, mark string, want version.Content) error {
+	a, err := e.sites[at].Stat(ctx, name, "")
+	if err != nil {
+		return errkind.New(retryable(err), "verify conflict copy: %w", err)
+	}
+	got := contentOf(a)
+	if a.Metadata[MetaPreserves] == mark && got.Size == want.Size && got.Compare(want) != version.Different {
+		return nil
+	}
+	return errkind.New(errkind.Invalid, "verify conflict copy: %s at %s is another object than the version %s that it should preserve; "+
+		"move it away, then resolve again", name, at, mark)
+}
+
+// resolved is 4c.
+func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version.ID, v policy.Verdict, rule config.ConflictRule, losers []state.Loser) (Outcome, error) {
+	row := clone(before)
+	now := e.cfg.Clock.Now()
+	winner := lookup(&row, v.Winner)
+	id, dot := nextDot(&row, version.Synchronizer, now)
+	r := *winner
+	r.ID, r.Origin = id, version.Synchronizer
+	for _, h := range heads {
+		u := lookup(&row, h)
+		r.Vector = r.Vector.Join(u.Vector)
+		if e.cfg.Mutant == RankUp {
+			r.HLC = max(r.HLC, u.HLC)
+		}
+	}
+	if e.cfg.Mutant == RankUp {
+		r.HLC++
+	}
+	r.Vector = r.Vector.With(version.Synchronizer, dot) // the winner's own rank, never higher (R5)
+	row.Versions[id] = &r
+	at := ""
+	for _, m := range e.members {
+		if rep := row.Replicas[m.Name]; effective(rep) == v.Winner {
+			if e.cfg.Mutant == EagerJoin {
+				rep.Version = id
+			} else {
+				rep.Tentative = id
+			}
+			row.Replicas[m.Name] = rep
+			at = m.Name
+		}
+	}
+	prune(&row)
+	rec := state.Conflict{
+		ID: conflictID(e.cfg.Group, row.Key, heads), Group: e.cfg.Group, Key: row.Key, State: "resolved", Policy: v.Policy, Reason: v.Reason,
+		Winner: *winner, WinnerAt: at, Losers: losers, Detected: now, Resolved: now,
+	}
+	if old, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, rec.ID); err == nil {
+		rec.Detected = old.Detected
+	}
+	ev, err := e.cfg.Announce(event.ConflictResolved, event.Conflict{
+		Group: e.cfg.Group, Key: row.Key, ID: rec.ID, Heads: ids(heads), Winner: string(v.Winner), Policy: v.Policy, Copies: copies(losers), Reason: v.Reason,
+	})
+	if err != nil {
+		return Pending, fmt.Errorf("announce resolution: %w", err)
+	}
+	e.cfg.Trace(Point{Line: "4c", Key: row.Key, Version: &r})
+	due := now.Add(5 * time.Second) // should the event be lost
+	_, err = e.cfg.Store.Commit(ctx, row, state.Effects{
+		Conflicts: []state.Conflict{rec}, Events: []state.OutboxEvent{ev}, Dirty: &due, Reason: "a resolved conflict waits to be propagated",
+	})
+	if err != nil {
+		return Pending, fmt.Errorf("store resolution: %w", err)
+	}
+	return Settled, nil
+}
+
+func copies(losers []state.Loser) []string {
+	var keys []string
+	for _, l := range losers {
+		if l.Copy != "" {
+			keys = append(keys, l.Copy)
+		}
+	}
+	return keys
+}
