@@ -1,0 +1,162 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+)
+
+// fail gives an SDK error its kind. The SDK's message names the operation, the status, the code and the request id.
+func (s *shared) fail(err error) error {
+	if err == nil {
+		s.alive.seen()
+		return nil
+	}
+	return errkind.New(kindOf(err), "%w", err)
+}
+
+// failWrite is fail for a write: a conditional write on a missing key answers 404, which is a failed precondition.
+func (s *shared) failWrite(err error, conditional bool) error {
+	if err != nil && conditional && code(err) == "NoSuchKey" {
+		return errkind.New(errkind.PreconditionFailed, "%w", err)
+	}
+	return s.fail(err)
+}
+
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+func status(err error) int {
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) && resp.Response != nil && resp.Response.Response != nil {
+		return resp.HTTPStatusCode()
+	}
+	return 0
+}
+
+// byCode holds the S3 error codes whose HTTP status would mislead. (A 200 that carries an error has no status to go by
+// at all.)
+var byCode = map[string]errkind.Kind{
+	"NoSuchKey":                    errkind.NotFound,
+	"NoSuchVersion":                errkind.NotFound,
+	"NoSuchUpload":                 errkind.NotFound,
+	"NoSuchBucket":                 errkind.Unavailable, // never a deleted object: see the package documentation
+	"PreconditionFailed":           errkind.PreconditionFailed,
+	"ConditionalRequestConflict":   errkind.Conflict,
+	"OperationAborted":             errkind.Conflict,
+	"SlowDown":                     errkind.Throttled,
+	"SlowDownRead":                 errkind.Throttled,
+	"SlowDownWrite":                errkind.Throttled,
+	"Throttling":                   errkind.Throttled,
+	"ThrottlingException":          errkind.Throttled,
+	"RequestLimitExceeded":         errkind.Throttled,
+	"TooManyRequests":              errkind.Throttled,
+	"ServiceUnavailable":           errkind.Throttled,
+	"InternalError":                errkind.Unavailable,
+	"RequestTimeout":               errkind.Unavailable, // a 400
+	"IncompleteBody":               errkind.Unavailable, // a 400: the connection broke while we sent
+	"AccessDenied":                 errkind.PermissionDenied,
+	"AllAccessDisabled":            errkind.PermissionDenied,
+	"ExpiredToken":                 errkind.PermissionDenied, // a 400
+	"InvalidToken":                 errkind.PermissionDenied, // a 400
+	"InvalidAccessKeyId":           errkind.PermissionDenied,
+	"SignatureDoesNotMatch":        errkind.PermissionDenied,
+	"AuthorizationHeaderMalformed": errkind.Invalid,     // a wrong region
+	"PermanentRedirect":            errkind.Invalid,     // a wrong region
+	"InvalidObjectState":           errkind.Unsupported, // archived: somebody has to restore it first
+	"NotImplemented":               errkind.Unsupported,
+	"EntityTooSmall":               errkind.Invalid,
+	"InvalidPart":                  errkind.Invalid,
+}
+
+func kindOf(err error) errkind.Kind {
+	// A context that ended says nothing about what the server did; errkind knows the two ways it can end.
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return errkind.Of(err)
+	}
+	if k, ok := byCode[code(err)]; ok {
+		return k
+	}
+	switch st := status(err); {
+	case st == http.StatusPreconditionFailed:
+		return errkind.PreconditionFailed
+	case st == http.StatusForbidden || st == http.StatusUnauthorized:
+		return errkind.PermissionDenied
+	case st == http.StatusNotFound:
+		return errkind.Unavailable // 404 without a code that we know is nobody's explicit "the object is not there"
+	case st == http.StatusConflict:
+		return errkind.Conflict
+	case st == http.StatusTooManyRequests || st == http.StatusServiceUnavailable:
+		return errkind.Throttled
+	case st == http.StatusRequestTimeout:
+		return errkind.Unavailable
+	case st == http.StatusMethodNotAllowed || st == http.StatusNotImplemented:
+		return errkind.Unsupported
+	case st >= 300 && st < 500:
+		return errkind.Invalid
+	case st >= 500:
+		return errkind.Unavailable
+	}
+	var params *smithy.InvalidParamsError
+	if errors.As(err, &params) {
+		return errkind.Invalid
+	}
+	return errkind.Unavailable // no answer at all
+}
+
+// liveness remembers when the bucket last proved that it exists.
+type liveness struct {
+	every time.Duration
+	mu    sync.Mutex
+	last  time.Time
+}
+
+func (l *liveness) seen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = time.Now()
+}
+
+// missing makes an error of a HEAD's 404, which has no body to say whether the key is missing or the whole bucket.
+func (s *shared) missing(ctx context.Context, cause error) error {
+	s.alive.mu.Lock()
+	defer s.alive.mu.Unlock() // held while asking: many 404s at once ask once
+	if s.alive.every < 0 || time.Since(s.alive.last) > s.alive.every {
+		ctx, cancel := s.request(ctx, 0)
+		defer cancel()
+		if _, err := s.client.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: aws.String(s.cfg.Bucket)}); err != nil {
+			if status(err) == http.StatusNotFound {
+				return errkind.New(errkind.Unavailable, "the bucket %q is not there: %w", s.cfg.Bucket, err)
+			}
+			return errkind.New(kindOf(err), "check that the bucket is there: %w", err)
+		}
+		s.alive.last = time.Now()
+	}
+	return errkind.New(errkind.NotFound, "%w", cause)
+}
+
+// unquote takes the quotes off an ETag.
+func unquote(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
+
+// quote puts them on: S3 takes both forms, RFC 9110 only this one.
+func quote(etag string) *string {
+	if etag == "" {
+		return nil
+	}
+	return aws.String(`"` + etag + `"`)
+}

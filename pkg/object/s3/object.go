@@ -1,0 +1,202 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+)
+
+// Stat implements driver.Bucket.
+func (b *Bucket) Stat(ctx context.Context, key, version string) (*driver.Attrs, error) {
+	rctx, cancel := b.request(ctx, 0)
+	defer cancel()
+	in := &awss3.HeadObjectInput{Bucket: &b.cfg.Bucket, Key: &key, VersionId: opt(version)}
+	if b.cfg.Checksum != NoChecksum {
+		in.ChecksumMode = types.ChecksumModeEnabled
+	}
+	out, err := b.client.HeadObject(rctx, in)
+	if err != nil {
+		switch {
+		case status(err) == http.StatusNotFound && code(err) != "NoSuchBucket":
+			return nil, b.missing(ctx, err)
+		case status(err) == http.StatusMethodNotAllowed && version != "":
+			return nil, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
+		}
+		return nil, b.fail(err)
+	}
+	b.alive.seen()
+	a := answer{
+		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
+		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
+		meta: out.ResultMetadata, userMetadata: out.Metadata, props: driver.Properties{
+			ContentType: aws.ToString(out.ContentType), ContentEncoding: contentEncoding(out.ContentEncoding),
+			ContentLanguage: aws.ToString(out.ContentLanguage), ContentDisposition: aws.ToString(out.ContentDisposition),
+			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
+		},
+	}.attrs(key, aws.ToInt64(out.ContentLength))
+	return a, b.readTags(ctx, a, aws.ToInt32(out.TagCount))
+}
+
+// Open implements driver.Bucket.
+func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions) (io.ReadCloser, *driver.Attrs, error) {
+	if opts == nil {
+		opts = &driver.ReadOptions{}
+	}
+	in := &awss3.GetObjectInput{Bucket: &b.cfg.Bucket, Key: &key, VersionId: opt(opts.VersionID), IfMatch: quote(opts.IfMatch)}
+	ranged := opts.Offset > 0 || opts.Length > 0
+	if ranged {
+		in.Range = aws.String(rangeOf(opts))
+	} else if b.cfg.Checksum != NoChecksum {
+		in.ChecksumMode = types.ChecksumModeEnabled // of a part of an object nobody vouches for a checksum
+	}
+	watch := newWatch(ctx, b.cfg.RequestTimeout)
+	out, err := b.client.GetObject(watch.ctx, in)
+	if err != nil {
+		err = watch.explain(err)
+		watch.stop()
+		if status(err) == http.StatusMethodNotAllowed && opts.VersionID != "" {
+			return nil, nil, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
+		}
+		return nil, nil, b.fail(err)
+	}
+	b.alive.seen()
+	watch.reset(b.cfg.IdleTimeout)
+	length := aws.ToInt64(out.ContentLength)
+	size := length
+	if ranged {
+		size = totalSize(aws.ToString(out.ContentRange), length)
+	}
+	a := answer{
+		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
+		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
+		meta: out.ResultMetadata, userMetadata: out.Metadata, props: driver.Properties{
+			ContentType: aws.ToString(out.ContentType), ContentEncoding: contentEncoding(out.ContentEncoding),
+			ContentLanguage: aws.ToString(out.ContentLanguage), ContentDisposition: aws.ToString(out.ContentDisposition),
+			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
+		},
+	}.attrs(key, size)
+	body := &body{r: out.Body, left: length, watch: watch, idle: b.cfg.IdleTimeout}
+	// The condition is checked here as well: a server that ignores If-Match on GET can't give us the wrong bytes.
+	if opts.IfMatch != "" && a.Tag != opts.IfMatch {
+		_ = body.Close()
+		return nil, nil, errkind.New(errkind.PreconditionFailed, "the object's tag is %s, not %s", a.Tag, opts.IfMatch)
+	}
+	if err := b.readTags(ctx, a, aws.ToInt32(out.TagCount)); err != nil {
+		_ = body.Close()
+		return nil, nil, err
+	}
+	return body, a, nil
+}
+
+func rangeOf(o *driver.ReadOptions) string {
+	if o.Length <= 0 {
+		return fmt.Sprintf("bytes=%d-", o.Offset)
+	}
+	return fmt.Sprintf("bytes=%d-%d", o.Offset, o.Offset+o.Length-1)
+}
+
+// totalSize is the object's size by "bytes 0-9/100"; without such a header the answer is the whole object.
+func totalSize(contentRange string, length int64) int64 {
+	if i := strings.LastIndexByte(contentRange, '/'); i >= 0 {
+		if n, err := strconv.ParseInt(contentRange[i+1:], 10, 64); err == nil {
+			return n
+		}
+	}
+	return length
+}
+
+// readTags completes attributes with the tags, which S3 gives only on a request of their own.
+func (b *Bucket) readTags(ctx context.Context, a *driver.Attrs, count int32) error {
+	if count <= 0 {
+		return nil
+	}
+	ctx, cancel := b.request(ctx, 0)
+	defer cancel()
+	out, err := b.client.GetObjectTagging(ctx, &awss3.GetObjectTaggingInput{Bucket: &b.cfg.Bucket, Key: &a.Key, VersionId: opt(a.VersionID)})
+	if err != nil {
+		if err = b.fail(err); errkind.Is(err, errkind.NotFound) {
+			// It was there a moment ago. NotFound would claim to know that it was deleted.
+			return errkind.New(errkind.Conflict, "the object changed while its tags were read: %w", err)
+		}
+		return err
+	}
+	a.Tags = make(map[string]string, len(out.TagSet))
+	for _, t := range out.TagSet {
+		a.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return nil
+}
+
+// Put implements driver.Bucket.
+func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, opts *driver.PutOptions) (*driver.Attrs, error) {
+	if opts == nil {
+		return nil, errkind.New(errkind.Invalid, "a put needs options: the size")
+	}
+	if err := refuse(opts.If, b.caps.PutMatch, b.caps.PutNotExist); err != nil {
+		return nil, err
+	}
+	ctx, cancel := b.request(ctx, opts.Size)
+	defer cancel()
+	in := &awss3.PutObjectInput{
+		Bucket: &b.cfg.Bucket, Key: &key, Body: r, ContentLength: aws.Int64(opts.Size),
+		ContentType: opt(opts.ContentType), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
+		ContentDisposition: opt(opts.ContentDisposition), CacheControl: opt(opts.CacheControl),
+		Metadata: encodeMetadata(opts.Metadata), Tagging: tagging(opts.Tags),
+		ContentMD5: hexToBase64(opts.MD5), IfMatch: quote(opts.If.Match),
+	}
+	if opts.If.NotExist {
+		in.IfNoneMatch = aws.String("*")
+	}
+	if opts.SHA256 != "" { // S3 takes one checksum: the caller's own is worth more than ours
+		in.ChecksumAlgorithm, in.ChecksumSHA256 = types.ChecksumAlgorithmSha256, hexToBase64(opts.SHA256)
+	} else {
+		in.ChecksumAlgorithm = b.algorithm()
+	}
+	out, err := b.client.PutObject(ctx, in, withExpires(opts.Expires))
+	if err = b.failWrite(err, opts.If.Match != ""); err != nil {
+		return nil, err
+	}
+	a := answer{
+		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256,
+		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, meta: out.ResultMetadata, props: opts.Properties,
+	}.attrs(key, opts.Size)
+	a.Metadata = opts.Metadata
+	a.SHA256 = opts.SHA256 // the server checked it, or it would have refused the body
+	return a, told(a)
+}
+
+// told refuses a success without an ETag: nothing could be concluded from it, so the outcome is unknown.
+func told(a *driver.Attrs) error {
+	if a.ETag == "" {
+		return errkind.New(errkind.Unavailable, "the server answered without an ETag (request %s)", a.RequestID)
+	}
+	return nil
+}
+
+// refuse answers Unsupported for a condition that the bucket is not known to enforce: a server may ignore it silently.
+func refuse(p driver.Precondition, match, notExist driver.Guard) error {
+	switch {
+	case p.Match != "" && match != driver.GuardNative:
+		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-Match on this write (probe it first)")
+	case p.NotExist && notExist != driver.GuardNative:
+		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-None-Match on this write (probe it first)")
+	}
+	return nil
+}
+
+// requestID is "" where the server gave none.
+func requestID(out *awss3.DeleteObjectOutput) string {
+	id, _ := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
+	return id
+}

@@ -1,0 +1,159 @@
+package s3
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"mime"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+)
+
+// encodeMetadata makes header values of metadata. S3 (and MinIO) answer values that aren't ASCII in RFC 2047 encoding,
+// versitygw answers them as they were sent: encoding them ourselves gives one form on all, and decode gives it back.
+// A value that already looks encoded is encoded too, or it would be read back as something else; so are spaces
+// at the ends, which HTTP cuts off.
+func encodeMetadata(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		if strings.Contains(v, "=?") || strings.TrimSpace(v) != v || strings.IndexFunc(v, notPrintable) >= 0 {
+			v = encodeWord(v)
+		}
+		out[k] = v
+	}
+	return out
+}
+
+func notPrintable(r rune) bool { return r < ' ' || r > '~' }
+
+// encodeWord is RFC 2047 "B" in one word. (mime's encoder leaves ASCII alone and splits at 75 characters; both would lose
+// what has to be kept here. Decoders don't mind long words.)
+func encodeWord(v string) string {
+	return "=?UTF-8?B?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
+}
+
+func decodeMetadata(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	var d mime.WordDecoder
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		if strings.Contains(v, "=?") {
+			if s, err := d.DecodeHeader(v); err == nil {
+				v = s
+			}
+		}
+		out[strings.ToLower(k)] = v
+	}
+	return out
+}
+
+// tagging is the x-amz-tagging header: tags as a query string.
+func tagging(tags map[string]string) *string {
+	if len(tags) == 0 {
+		return nil
+	}
+	v := url.Values{}
+	for k, t := range tags {
+		v.Set(k, t)
+	}
+	return aws.String(v.Encode())
+}
+
+// opt is nil for a header that isn't set.
+func opt(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return aws.String(s)
+}
+
+// withExpires sends the Expires header as it is. The SDK's field is a time, and what users put there often isn't.
+func withExpires(v string) func(*awss3.Options) {
+	return func(o *awss3.Options) {
+		if v != "" {
+			o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("Expires", v))
+		}
+	}
+}
+
+// contentEncoding drops "aws-chunked", which is how a body was sent and not how it is stored; some servers keep it.
+func contentEncoding(s *string) string {
+	var kept []string
+	for e := range strings.SplitSeq(aws.ToString(s), ",") {
+		if e = strings.TrimSpace(e); e != "" && !strings.EqualFold(e, "aws-chunked") {
+			kept = append(kept, e)
+		}
+	}
+	return strings.Join(kept, ",")
+}
+
+// answer is what HEAD and GET have in common; the SDK has two types for it.
+type answer struct {
+	etag, version, crc64, sha256 *string
+	kind                         types.ChecksumType
+	sse                          types.ServerSideEncryption
+	customerKey                  *string
+	modified                     *time.Time
+	tagCount                     *int32
+	meta                         middleware.Metadata
+	props                        driver.Properties
+	userMetadata                 map[string]string
+}
+
+func (r answer) attrs(key string, size int64) *driver.Attrs {
+	a := &driver.Attrs{Key: key, Size: size, Properties: r.props, ModTime: aws.ToTime(r.modified)}
+	a.Metadata = decodeMetadata(r.userMetadata)
+	a.ETag = unquote(r.etag)
+	a.Tag = a.ETag
+	a.VersionID = versionID(r.version)
+	a.RequestID, _ = awsmiddleware.GetRequestIDMetadata(r.meta)
+	a.MD5 = contentMD5(a.ETag, r.sse, r.customerKey)
+	if r.kind != types.ChecksumTypeComposite {
+		a.CRC64NVME = aws.ToString(r.crc64)
+		if raw, err := base64.StdEncoding.DecodeString(aws.ToString(r.sha256)); err == nil && len(raw) == 32 {
+			a.SHA256 = hex.EncodeToString(raw)
+		}
+	}
+	return a
+}
+
+// contentMD5 is the content's MD5 if the ETag is one: not of a multipart upload, and not under keys of KMS or the customer.
+func contentMD5(etag string, sse types.ServerSideEncryption, customerKey *string) string {
+	if len(etag) != 32 || strings.HasPrefix(string(sse), "aws:") || aws.ToString(customerKey) != "" {
+		return ""
+	}
+	if _, err := hex.DecodeString(etag); err != nil {
+		return ""
+	}
+	return strings.ToLower(etag)
+}
+
+// versionID is "" for the "null" version that unversioned and suspended buckets name.
+func versionID(v *string) string {
+	if s := aws.ToString(v); s != "null" {
+		return s
+	}
+	return ""
+}
+
+func hexToBase64(s string) *string {
+	raw, err := hex.DecodeString(s)
+	if err != nil || len(raw) == 0 {
+		return nil
+	}
+	return aws.String(base64.StdEncoding.EncodeToString(raw))
+}
