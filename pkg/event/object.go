@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -92,24 +91,36 @@ func cleanNative(o *Object) {
 // the record, because half a record is no JSON.
 func cutNative(o *Object, excess int) {
 	var text string
-	if json.Unmarshal(o.Native, &text) != nil {
-		var b bytes.Buffer
-		if json.Compact(&b, o.Native) != nil {
-			b.Reset()
+	if json.Unmarshal(o.Native, &text) != nil { // not cut before, nor a string: take its bytes
+		text = string(o.Native)
+	}
+	budget := len(o.Native) - excess - len(`"",`)
+	if !strings.HasPrefix(o.NativeNote, "cut") {
+		note := fmt.Sprintf("cut: the record has %d bytes and an event less than %d", len(text), MaxSize)
+		budget -= len(note) - len(o.NativeNote) + len(`"nativeNote":"",`)
+		o.NativeNote = note
+	}
+	end := 0
+	for i, r := range text {
+		if budget -= escapedLen(r); budget < 0 {
+			break
 		}
-		text = b.String()
-		o.NativeNote = fmt.Sprintf("cut: the record has %d bytes and an event less than %d", len(o.Native), MaxSize)
-	} else if o.NativeNote == "" || !strings.HasPrefix(o.NativeNote, "cut") {
-		o.NativeNote = fmt.Sprintf("cut: the record has %d bytes and an event less than %d", len(text), MaxSize)
+		end = i + utf8.RuneLen(r)
 	}
-	// Quotes become two bytes inside of a string, so one cut may not be enough; the loop in NewObject goes on, and each
-	// round takes at least a quarter.
-	keep := min(len(text)-excess-len(o.NativeNote), len(text)*3/4)
-	if keep < 256 {
+	if o.Native, _ = marshal(text[:end]); end == 0 { // marshal of a string can't fail
 		o.Native = nil
-		return
 	}
-	o.Native, _ = marshal(strings.ToValidUTF8(text[:keep], ""))
+}
+
+// escapedLen is how many bytes a rune takes in a JSON string.
+func escapedLen(r rune) int {
+	switch {
+	case r == '"' || r == '\\':
+		return 2
+	case r < ' ' || r == '\u2028' || r == '\u2029' || r == utf8.RuneError:
+		return 6
+	}
+	return utf8.RuneLen(r)
 }
 
 // ObjectOf reads the data of an object.*, prefix.changed or unrecognized event. Errors: Invalid for other types and for

@@ -88,17 +88,20 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 }
 
 // siblings are the buckets that a server may tell of on the path of one of its stores. A bucket with several replicas
-// (prefixes) is one source; reserved keys of any of them are dropped by the one that is found.
+// (prefixes of it) is one source, so any of its stores will do.
 func siblings(of Store, all []Store) map[string]Store {
-	m := map[string]Store{}
+	m := map[string]Store{of.Bucket: of}
 	for _, s := range all {
-		if s.Server == of.Server && s.Server != "" {
-			if _, taken := m[s.Bucket]; !taken {
-				m[s.Bucket] = s
-			}
+		if s.Server != of.Server || s.Server == "" {
+			continue
 		}
+		known, ok := m[s.Bucket]
+		if !ok {
+			known = s
+		}
+		known.prefixes = append(known.prefixes, s.Prefix)
+		m[s.Bucket] = known
 	}
-	m[of.Bucket] = of
 	return m
 }
 

@@ -102,12 +102,12 @@ func decodeRecord(raw json.RawMessage, resolve Resolve, m *normalize.Message) {
 
 // facts are what records and EventBridge events say in common.
 type facts struct {
-	name                                             string
-	class                                            class
-	key, version, etag, sequencer, contentType       string
-	size                                             decimal
-	storageClass, requestID, eventTime               string
-	native                                           json.RawMessage
+	name                                       string
+	class                                      class
+	key, version, etag, sequencer, contentType string
+	size                                       decimal
+	storageClass, requestID, eventTime         string
+	native                                     json.RawMessage
 }
 
 // addTo makes the change.

@@ -12,6 +12,7 @@
 package s3
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -46,6 +47,8 @@ type Store struct {
 	Prefix  string // of the replica in the bucket, "" or ends with "/"
 	Dialect Dialect
 	Auth    Auth
+
+	prefixes []string // of all replicas in the bucket, set by NewHandler
 }
 
 // Auth says who may send for a store. Any one of the ways is enough; with none of them nobody may.
@@ -95,8 +98,10 @@ func (s Store) validate() error {
 	return nil
 }
 
-// reserved reports whether a key is one of the project's own.
+// reserved reports whether a key is one of the project's own, for this or another replica in the same bucket.
 func (s Store) reserved(key string) bool {
-	return strings.HasPrefix(key, Reserved) ||
-		s.Prefix != "" && strings.HasPrefix(key, s.Prefix) && strings.HasPrefix(key[len(s.Prefix):], Reserved)
+	if strings.HasPrefix(key, Reserved) || strings.HasPrefix(key, s.Prefix+Reserved) {
+		return true
+	}
+	return slices.ContainsFunc(s.prefixes, func(p string) bool { return strings.HasPrefix(key, p+Reserved) })
 }
