@@ -158,6 +158,10 @@ func (f *fan) stream(ctx context.Context, ups []*upload, part int64, inflight *s
 		case <-ctx.Done():
 			return fmt.Errorf("wait for parts in flight: %w", context.Cause(ctx))
 		}
+		// A caller that gave up fails all uploads as well, but the source is what was not read.
+		if ctx.Err() != nil {
+			return fmt.Errorf("read source: %w", context.Cause(ctx))
+		}
 		if !alive(ups) {
 			return nil
 		}

@@ -16,8 +16,13 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
-// readChunk is how much is read between two looks at the context and at the rate limit, in bytes.
-const readChunk = 256 << 10
+const (
+	// readChunk is how much is read between two looks at the context and at the rate limit, in bytes.
+	readChunk = 256 << 10
+	// hashApart is from how many bytes on the two digests are worth a goroutine each, as together they are slower than
+	// a good network.
+	hashApart = 64 << 10
+)
 
 // source is the stream that is copied. It hashes what was read, once for all destinations.
 type source struct {
@@ -27,10 +32,11 @@ type source struct {
 	read  int64
 	md5   hash.Hash
 	sha   hash.Hash
+	run   func(fns ...func())
 }
 
 func (c *Copier) source(body io.Reader, size int64) *source {
-	return &source{body: body, limit: c.rate, size: size, md5: md5.New(), sha: sha256.New()} //nolint:gosec // see above
+	return &source{body: body, limit: c.rate, size: size, md5: md5.New(), sha: sha256.New(), run: c.cfg.Run} //nolint:gosec // see above
 }
 
 // fill reads exactly len(b) bytes.
@@ -59,8 +65,12 @@ func (s *source) fill(ctx context.Context, b []byte) error {
 		}
 		rest = rest[n:]
 	}
-	s.md5.Write(b)
-	s.sha.Write(b)
+	if len(b) < hashApart {
+		s.md5.Write(b)
+		s.sha.Write(b)
+		return nil
+	}
+	s.run(func() { s.md5.Write(b) }, func() { s.sha.Write(b) })
 	return nil
 }
 
