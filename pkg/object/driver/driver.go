@@ -162,7 +162,7 @@ type Guard int
 // The guards.
 const (
 	GuardNone   Guard = iota // ignored by the provider, and nothing can stand in
-	GuardMarker              // ignored by the provider; the driver checks the predecessor of its delete marker and takes the marker back
+	GuardMarker              // ignored by the provider; the driver checks the predecessor of its delete marker (or version) and takes it back
 	GuardNative              // enforced by the provider
 )
 

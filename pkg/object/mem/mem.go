@@ -112,30 +112,27 @@ func truth(cfg Config) driver.Capabilities {
 	if cfg.UniqueTags {
 		c.Level = driver.C3
 	}
-	l := cfg.Lies
-	if l.IgnorePutMatch {
-		c.PutMatch = driver.GuardNone
+	instead := driver.GuardNone // of an ignored condition
+	if cfg.Versioned {
+		instead = driver.GuardMarker
 	}
-	if l.IgnorePutNotExist {
-		c.PutNotExist = driver.GuardNone
-	}
-	if l.IgnoreComplete {
-		c.CompleteGuard = driver.GuardNone
-	}
-	if l.IgnoreDelete {
-		c.DeleteGuard = driver.GuardNone
-		if cfg.Versioned {
-			c.DeleteGuard = driver.GuardMarker
+	for _, lie := range []struct {
+		told  bool
+		guard *driver.Guard
+		level driver.Level // with the stand-in
+	}{
+		{cfg.Lies.IgnoreDelete, &c.DeleteGuard, driver.C2},
+		{cfg.Lies.IgnorePutMatch, &c.PutMatch, driver.C1},
+		{cfg.Lies.IgnorePutNotExist, &c.PutNotExist, driver.C1},
+		{cfg.Lies.IgnoreComplete, &c.CompleteGuard, driver.C1},
+	} {
+		if lie.told {
+			*lie.guard = instead
+			c.Level = min(c.Level, lie.level)
+			if instead == driver.GuardNone {
+				c.Level = driver.C0
+			}
 		}
-	}
-	switch {
-	case l.IgnorePutMatch || l.IgnorePutNotExist || l.IgnoreComplete || c.DeleteGuard == driver.GuardNone:
-		c.Level = driver.C0
-		if cfg.Versioned {
-			c.Level = driver.C1
-		}
-	case c.DeleteGuard == driver.GuardMarker:
-		c.Level = driver.C2
 	}
 	return c
 }
@@ -177,22 +174,27 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 	if opts == nil {
 		opts = &driver.DeleteOptions{}
 	}
-	if opts.If.Match != "" {
-		switch b.caps.DeleteGuard {
-		case driver.GuardNone:
-			return nil, errkind.New(errkind.Unsupported, "the bucket doesn't enforce If-Match on delete")
-		case driver.GuardMarker:
-			return guard.Delete(ctx, opts.If, guard.Raw{
-				Delete: func(ctx context.Context) (*driver.Attrs, error) { return b.remove(ctx, key, &driver.DeleteOptions{}) },
-				Remove: func(ctx context.Context, id string) (*driver.Attrs, error) {
-					return b.remove(ctx, key, &driver.DeleteOptions{VersionID: id})
-				},
-				Versions: func(ctx context.Context) ([]driver.Attrs, error) { return b.Versions(ctx, key) },
-			})
-		case driver.GuardNative:
-		}
+	how, err := driver.GuardOf(opts.If, b.caps.DeleteGuard, driver.GuardNone)
+	if err != nil {
+		return nil, err
+	}
+	if how == driver.GuardMarker {
+		return b.checked(ctx, key, opts.If, func(ctx context.Context) (*driver.Attrs, error) {
+			return b.remove(ctx, key, &driver.DeleteOptions{})
+		})
 	}
 	return b.remove(ctx, key, opts)
+}
+
+// checked is a write whose condition is checked after the fact.
+func (b *Bucket) checked(ctx context.Context, key string, want driver.Precondition, write func(context.Context) (*driver.Attrs, error)) (*driver.Attrs, error) {
+	return guard.Write(ctx, want, guard.Raw{
+		Write: write,
+		Remove: func(ctx context.Context, id string) (*driver.Attrs, error) {
+			return b.remove(ctx, key, &driver.DeleteOptions{VersionID: id})
+		},
+		Versions: func(ctx context.Context) ([]driver.Attrs, error) { return b.Versions(ctx, key) },
+	})
 }
 
 // remove is the provider's DELETE.

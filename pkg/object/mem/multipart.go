@@ -82,13 +82,24 @@ func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]driver.
 
 // Complete implements driver.Multiparter.
 func (b *Bucket) Complete(ctx context.Context, key, uploadID string, parts []driver.Part, opts *driver.PutOptions) (*driver.Attrs, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	if opts == nil {
 		opts = &driver.PutOptions{}
 	}
-	if err := b.refuse(opts.If, b.caps.CompleteGuard, b.caps.CompleteGuard); err != nil {
+	how, err := driver.GuardOf(opts.If, b.caps.CompleteGuard, b.caps.CompleteGuard)
+	if err != nil {
+		return nil, err
+	}
+	if how == driver.GuardMarker {
+		return b.checked(ctx, key, opts.If, func(ctx context.Context) (*driver.Attrs, error) {
+			return b.complete(ctx, key, uploadID, parts, driver.Precondition{})
+		})
+	}
+	return b.complete(ctx, key, uploadID, parts, opts.If)
+}
+
+// complete is the provider's CompleteMultipartUpload.
+func (b *Bucket) complete(ctx context.Context, key, uploadID string, parts []driver.Part, cond driver.Precondition) (*driver.Attrs, error) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
@@ -110,7 +121,7 @@ func (b *Bucket) Complete(ctx context.Context, key, uploadID string, parts []dri
 		raw, _ := hex.DecodeString(p.ETag) // it equals an MD5 in hex
 		sums.Write(raw)
 	}
-	if err := b.check(key, opts.If, b.cfg.Lies.IgnoreComplete, b.cfg.Lies.IgnoreComplete); err != nil {
+	if err := b.check(key, cond, b.cfg.Lies.IgnoreComplete, b.cfg.Lies.IgnoreComplete); err != nil {
 		return nil, err
 	}
 	delete(b.uploads, uploadID)

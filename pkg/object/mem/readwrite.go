@@ -48,9 +48,20 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, opts *
 	if opts.Size > b.caps.MaxPut {
 		return nil, errkind.New(errkind.Invalid, "%d bytes are too large for one request", opts.Size)
 	}
-	if err := b.refuse(opts.If, b.caps.PutMatch, b.caps.PutNotExist); err != nil {
+	how, err := driver.GuardOf(opts.If, b.caps.PutMatch, b.caps.PutNotExist)
+	if err != nil {
 		return nil, err
 	}
+	if how == driver.GuardMarker {
+		return b.checked(ctx, key, opts.If, func(ctx context.Context) (*driver.Attrs, error) {
+			return b.put(ctx, key, body, opts, driver.Precondition{})
+		})
+	}
+	return b.put(ctx, key, body, opts, opts.If)
+}
+
+// put is the provider's PUT.
+func (b *Bucket) put(ctx context.Context, key string, body io.Reader, opts *driver.PutOptions, cond driver.Precondition) (*driver.Attrs, error) {
 	data, err := readAll(body, opts.Size, opts.MD5, opts.SHA256)
 	if err != nil {
 		return nil, err
@@ -60,22 +71,11 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, opts *
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.check(key, opts.If, b.cfg.Lies.IgnorePutMatch, b.cfg.Lies.IgnorePutNotExist); err != nil {
+	if err := b.check(key, cond, b.cfg.Lies.IgnorePutMatch, b.cfg.Lies.IgnorePutNotExist); err != nil {
 		return nil, err
 	}
 	sum := md5hex(data)
 	return b.answer(b.add(key, data, sum, sum, opts)), nil
-}
-
-// refuse answers Unsupported for a condition that the bucket is not known to enforce.
-func (b *Bucket) refuse(p driver.Precondition, match, notExist driver.Guard) error {
-	switch {
-	case p.Match != "" && match != driver.GuardNative:
-		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-Match on this write")
-	case p.NotExist && notExist != driver.GuardNative:
-		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-None-Match on this write")
-	}
-	return nil
 }
 
 // add makes a version.

@@ -6,7 +6,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/guard"
 )
@@ -16,20 +15,23 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 	if opts == nil {
 		opts = &driver.DeleteOptions{}
 	}
-	if opts.If.Match != "" {
-		switch b.caps.DeleteGuard {
-		case driver.GuardNone:
-			return nil, errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-Match on delete (probe it first)")
-		case driver.GuardMarker:
-			return guard.Delete(ctx, opts.If, guard.Raw{
-				Delete:   func(ctx context.Context) (*driver.Attrs, error) { return b.remove(ctx, key, "", "") },
-				Remove:   func(ctx context.Context, id string) (*driver.Attrs, error) { return b.remove(ctx, key, id, "") },
-				Versions: func(ctx context.Context) ([]driver.Attrs, error) { return b.Versions(ctx, key) },
-			})
-		case driver.GuardNative:
-		}
+	how, err := driver.GuardOf(opts.If, b.caps.DeleteGuard, driver.GuardNone)
+	if err != nil {
+		return nil, err
+	}
+	if how == driver.GuardMarker {
+		return b.checked(ctx, key, opts.If, func(ctx context.Context) (*driver.Attrs, error) { return b.remove(ctx, key, "", "") })
 	}
 	return b.remove(ctx, key, opts.VersionID, opts.If.Match)
+}
+
+// checked is a write whose condition is checked after the fact.
+func (b *Bucket) checked(ctx context.Context, key string, want driver.Precondition, write func(context.Context) (*driver.Attrs, error)) (*driver.Attrs, error) {
+	return guard.Write(ctx, want, guard.Raw{
+		Write:    write,
+		Remove:   func(ctx context.Context, id string) (*driver.Attrs, error) { return b.remove(ctx, key, id, "") },
+		Versions: func(ctx context.Context) ([]driver.Attrs, error) { return b.Versions(ctx, key) },
+	})
 }
 
 // remove is one DELETE request.

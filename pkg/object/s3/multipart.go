@@ -103,16 +103,27 @@ func (b *Bucket) Complete(ctx context.Context, key, uploadID string, parts []dri
 	if opts == nil {
 		opts = &driver.PutOptions{}
 	}
-	if err := refuse(opts.If, b.caps.CompleteGuard, b.caps.CompleteGuard); err != nil {
+	how, err := driver.GuardOf(opts.If, b.caps.CompleteGuard, b.caps.CompleteGuard)
+	if err != nil {
 		return nil, err
 	}
+	if how == driver.GuardMarker {
+		return b.checked(ctx, key, opts.If, func(ctx context.Context) (*driver.Attrs, error) {
+			return b.complete(ctx, key, uploadID, parts, opts, driver.Precondition{})
+		})
+	}
+	return b.complete(ctx, key, uploadID, parts, opts, opts.If)
+}
+
+// complete is one CompleteMultipartUpload request.
+func (b *Bucket) complete(ctx context.Context, key, uploadID string, parts []driver.Part, opts *driver.PutOptions, cond driver.Precondition) (*driver.Attrs, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.CompleteTimeout)
 	defer cancel()
 	in := &awss3.CompleteMultipartUploadInput{
-		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &uploadID, IfMatch: quote(opts.If.Match),
+		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &uploadID, IfMatch: quote(cond.Match),
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: make([]types.CompletedPart, 0, len(parts))},
 	}
-	if opts.If.NotExist {
+	if cond.NotExist {
 		in.IfNoneMatch = aws.String("*")
 	}
 	if opts.Size > 0 {
@@ -138,7 +149,7 @@ func (b *Bucket) Complete(ctx context.Context, key, uploadID string, parts []dri
 		return nil, errkind.New(errkind.Invalid, "the parts have %d bytes, the object should have %d", size, opts.Size)
 	}
 	out, err := b.client.CompleteMultipartUpload(ctx, in)
-	if err = b.failWrite(err, opts.If.Match != ""); err != nil {
+	if err = b.failWrite(err, cond.Match != ""); err != nil {
 		return nil, err
 	}
 	a := answer{

@@ -143,9 +143,20 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, opts *dri
 	if opts == nil {
 		return nil, errkind.New(errkind.Invalid, "a put needs options: the size")
 	}
-	if err := refuse(opts.If, b.caps.PutMatch, b.caps.PutNotExist); err != nil {
+	how, err := driver.GuardOf(opts.If, b.caps.PutMatch, b.caps.PutNotExist)
+	if err != nil {
 		return nil, err
 	}
+	if how == driver.GuardMarker {
+		return b.checked(ctx, key, opts.If, func(ctx context.Context) (*driver.Attrs, error) {
+			return b.put(ctx, key, r, opts, driver.Precondition{})
+		})
+	}
+	return b.put(ctx, key, r, opts, opts.If)
+}
+
+// put is one PUT request.
+func (b *Bucket) put(ctx context.Context, key string, r io.Reader, opts *driver.PutOptions, cond driver.Precondition) (*driver.Attrs, error) {
 	ctx, cancel := b.request(ctx, opts.Size)
 	defer cancel()
 	in := &awss3.PutObjectInput{
@@ -153,9 +164,9 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, opts *dri
 		ContentType: opt(opts.ContentType), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
 		ContentDisposition: opt(opts.ContentDisposition), CacheControl: opt(opts.CacheControl),
 		Metadata: encodeMetadata(opts.Metadata), Tagging: tagging(opts.Tags),
-		ContentMD5: hexToBase64(opts.MD5), IfMatch: quote(opts.If.Match),
+		ContentMD5: hexToBase64(opts.MD5), IfMatch: quote(cond.Match),
 	}
-	if opts.If.NotExist {
+	if cond.NotExist {
 		in.IfNoneMatch = aws.String("*")
 	}
 	if opts.SHA256 != "" { // S3 takes one checksum: the caller's own is worth more than ours
@@ -164,7 +175,7 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, opts *dri
 		in.ChecksumAlgorithm = b.algorithm()
 	}
 	out, err := b.client.PutObject(ctx, in, withExpires(opts.Expires))
-	if err = b.failWrite(err, opts.If.Match != ""); err != nil {
+	if err = b.failWrite(err, cond.Match != ""); err != nil {
 		return nil, err
 	}
 	a := answer{
@@ -180,17 +191,6 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, opts *dri
 func told(a *driver.Attrs) error {
 	if a.ETag == "" {
 		return errkind.New(errkind.Unavailable, "the server answered without an ETag (request %s)", a.RequestID)
-	}
-	return nil
-}
-
-// refuse answers Unsupported for a condition that the bucket is not known to enforce: a server may ignore it silently.
-func refuse(p driver.Precondition, match, notExist driver.Guard) error {
-	switch {
-	case p.Match != "" && match != driver.GuardNative:
-		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-Match on this write (probe it first)")
-	case p.NotExist && notExist != driver.GuardNative:
-		return errkind.New(errkind.Unsupported, "the bucket is not known to enforce If-None-Match on this write (probe it first)")
 	}
 	return nil
 }

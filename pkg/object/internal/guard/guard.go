@@ -1,8 +1,9 @@
-// Package guard stands in for a provider that ignores If-Match on DELETE (MinIO) but keeps versions: delete first, look at
-// what the delete marker covers, and take the marker back if that isn't what the caller meant.
+// Package guard stands in for a provider that ignores a write's condition but keeps versions (MinIO and If-Match on
+// DELETE): write first, look at what the new version or delete marker covers, and take it back if that isn't what the
+// caller meant.
 //
-// Errors: PreconditionFailed when the marker was taken back; Unavailable when the outcome is unknown. Concurrency: Delete
-// holds no state; any number may run on one key, and at most one of them keeps its marker over a given version.
+// Errors: PreconditionFailed when the write was taken back; Unavailable when the outcome is unknown. Concurrency: Write
+// holds no state; any number may run on one key, and at most one of them keeps its version over a given predecessor.
 package guard
 
 import (
@@ -13,37 +14,37 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 )
 
-// undoTimeout bounds taking a marker back after the caller's own context ended: a marker that was never checked must not
+// undoTimeout bounds taking a write back after the caller's own context ended: what was never checked must not
 // stay because somebody stopped waiting.
 const undoTimeout = 30 * time.Second
 
 // Raw is the provider's own behaviour, without conditions.
 type Raw struct {
-	Delete   func(ctx context.Context) (*driver.Attrs, error)                   // makes a delete marker
+	Write    func(ctx context.Context) (*driver.Attrs, error)                   // makes a version or a delete marker
 	Remove   func(ctx context.Context, versionID string) (*driver.Attrs, error) // removes one version for good
 	Versions func(ctx context.Context) ([]driver.Attrs, error)                  // newest first
 }
 
-// Delete deletes the current version if it is the one that want names.
+// Write writes if the current version is the one that want names.
 //
-// What remains of the provider's gap: between the delete and the check, readers see no object; and a process that dies
-// there leaves a marker over a version that nobody checked. The version is not lost, it is below the marker; whoever finds
-// the marker later must look below it before concluding anything (object.Predecessor).
-func Delete(ctx context.Context, want driver.Precondition, raw Raw) (*driver.Attrs, error) {
-	ours, err := raw.Delete(ctx)
+// What remains of the provider's gap: between the write and the check, readers see our write; and a process that dies
+// there leaves a version or marker over a version that nobody checked. That one is not lost, it is below; whoever finds
+// ours later must look below it before concluding anything (object.Predecessor).
+func Write(ctx context.Context, want driver.Precondition, raw Raw) (*driver.Attrs, error) {
+	ours, err := raw.Write(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !ours.DeleteMarker || ours.VersionID == "" {
-		// Versioning was switched off or suspended since the probe: there is no marker of ours to take back.
-		return nil, errkind.New(errkind.Unavailable, "the delete made no marker with a version: is versioning still on?")
+	if ours.VersionID == "" {
+		// Versioning was switched off or suspended since the probe: there is nothing of ours to take back.
+		return nil, errkind.New(errkind.Unavailable, "the write made no version: is versioning still on?")
 	}
 	below, err := predecessor(ctx, ours.VersionID, raw)
 	if err != nil {
 		if uerr := undo(ctx, ours.VersionID, raw); uerr != nil {
 			return nil, uerr
 		}
-		return nil, errkind.New(errkind.Unavailable, "check what the delete marker covers: %w", err)
+		return nil, errkind.New(errkind.Unavailable, "check what the write covers: %w", err)
 	}
 	if matches(below, want) {
 		return ours, nil
@@ -51,13 +52,14 @@ func Delete(ctx context.Context, want driver.Precondition, raw Raw) (*driver.Att
 	if err := undo(ctx, ours.VersionID, raw); err != nil {
 		return nil, err
 	}
-	return nil, errkind.New(errkind.PreconditionFailed, "the current version is not the expected one; the delete was taken back")
+	return nil, errkind.New(errkind.PreconditionFailed, "the current version is not the expected one; the write was taken back")
 }
 
 func matches(below *driver.Attrs, want driver.Precondition) bool {
+	absent := below == nil || below.DeleteMarker
 	switch {
-	case below == nil || below.DeleteMarker:
-		return false // the key was absent already: nothing that the condition could have named
+	case want.NotExist || absent:
+		return want.NotExist && absent
 	case want.VersionID != "":
 		return below.VersionID == want.VersionID
 	}
@@ -79,14 +81,14 @@ func predecessor(ctx context.Context, ours string, raw Raw) (*driver.Attrs, erro
 		}
 		return &all[i+1], nil
 	}
-	return nil, errkind.New(errkind.Unavailable, "the delete marker %s is not in the listing of versions", ours)
+	return nil, errkind.New(errkind.Unavailable, "our version %s is not in the listing of versions", ours)
 }
 
-func undo(ctx context.Context, marker string, raw Raw) error {
+func undo(ctx context.Context, ours string, raw Raw) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if _, err := raw.Remove(ctx, marker); err != nil {
-		return errkind.New(errkind.Unavailable, "take back delete marker %s, which may cover an unseen version: %w", marker, err)
+	if _, err := raw.Remove(ctx, ours); err != nil {
+		return errkind.New(errkind.Unavailable, "take back version %s, which may cover an unseen one: %w", ours, err)
 	}
 	return nil
 }

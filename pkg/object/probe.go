@@ -1,0 +1,382 @@
+package object
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+)
+
+// ProbePrefix is where Probe writes. It belongs to bucketmesh and is never synchronized.
+const ProbePrefix = ".bucketmesh/probe/"
+
+// ProbeOptions bound a probe. Zero fields have the defaults that are named.
+type ProbeOptions struct {
+	Writers int           // that write at once, at least 2: 8
+	Rounds  int           // races per condition, because a race can end well by luck: 2
+	Timeout time.Duration // of the whole probe: 2 min
+	// CleanupTimeout bounds removing what the probe wrote, which also happens when the probe fails: 30 s.
+	CleanupTimeout time.Duration
+}
+
+// Report is what a bucket really promises.
+type Report struct {
+	Capabilities driver.Capabilities
+	// Findings are sentences for the operator: what the bucket does otherwise than its protocol says, and what follows.
+	Findings []string
+	// MarkerBlocksCreate: If-None-Match:* fails on a key whose current version is a delete marker, so a deleted key can
+	// never be created again under a condition.
+	MarkerBlocksCreate bool
+}
+
+// Probe finds out by trying what a bucket promises: it lets concurrent writers race for each kind of conditional write
+// and counts the winners, because servers that speak a provider's protocol may take a condition and ignore it. It writes
+// small objects under ProbePrefix and removes them again, versions included. It costs some 100 requests and runs at
+// start-up, not per operation.
+//
+// The error is that of a request that failed for another reason than its condition (PermissionDenied, Unavailable):
+// then nothing is known and the Report is empty.
+func Probe(ctx context.Context, d driver.Bucket, o ProbeOptions) (Report, error) {
+	o = o.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	caps := d.Capabilities()
+	caps.PutMatch, caps.PutNotExist = driver.GuardNative, driver.GuardNative
+	caps.CompleteGuard, caps.DeleteGuard, caps.ReadMatch = driver.GuardNative, driver.GuardNative, driver.GuardNative
+	d = unwrap(d)
+	if c, ok := d.(Capable); ok { // a driver that follows capabilities must not refuse what is to be tried
+		d = c.WithCapabilities(caps)
+	}
+	p := &prober{
+		d: d, o: o, dir: ProbePrefix + rand.Text() + "/",
+		keys: map[string]bool{}, versions: map[string][]string{}, report: Report{Capabilities: caps},
+	}
+	err := p.run(ctx)
+	cleanup, stop := context.WithTimeout(context.WithoutCancel(ctx), o.CleanupTimeout)
+	defer stop()
+	if cerr := p.cleanup(cleanup); cerr != nil {
+		p.find("The probe could not remove all that it wrote under %s: %v", p.dir, cerr)
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("probe bucket: %w", err)
+	}
+	p.report.Capabilities.Level = level(p.report.Capabilities, p.unique)
+	return p.report, nil
+}
+
+func (o ProbeOptions) withDefaults() ProbeOptions {
+	if o.Writers == 0 {
+		o.Writers = 8
+	}
+	o.Writers = max(2, o.Writers)
+	if o.Rounds <= 0 {
+		o.Rounds = 2
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 2 * time.Minute
+	}
+	if o.CleanupTimeout <= 0 {
+		o.CleanupTimeout = 30 * time.Second
+	}
+	return o
+}
+
+// level is the weakest promise among the bucket's writes: put, complete and delete. A delete is an overwrite too.
+func level(c driver.Capabilities, uniqueTags bool) driver.Level {
+	puts := min(c.PutMatch, c.PutNotExist, c.CompleteGuard)
+	switch {
+	case min(puts, c.DeleteGuard) == driver.GuardNone:
+		return driver.C0
+	case puts == driver.GuardMarker:
+		return driver.C1
+	case uniqueTags && c.DeleteGuard == driver.GuardNative:
+		return driver.C3
+	}
+	return driver.C2
+}
+
+type prober struct {
+	d      driver.Bucket
+	o      ProbeOptions
+	dir    string
+	report Report
+	unique bool // tags name writes, not contents
+
+	mu       sync.Mutex
+	keys     map[string]bool
+	versions map[string][]string // that answers told us of, for drivers that can't list versions
+}
+
+func (p *prober) find(format string, args ...any) {
+	p.report.Findings = append(p.report.Findings, fmt.Sprintf(format, args...))
+}
+
+func (p *prober) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		p.basics, p.notExist, p.match, p.complete, p.deletes, p.overMarker, p.readMatch,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// basics: can we write at all, does a write make a version, does a tag name the write or the content?
+func (p *prober) basics(ctx context.Context) error {
+	caps := &p.report.Capabilities
+	first, err := p.put(ctx, "basics", "same", driver.Precondition{})
+	if err != nil {
+		return err
+	}
+	again, err := p.put(ctx, "basics", "same", driver.Precondition{})
+	if err != nil {
+		return err
+	}
+	caps.Versioned = first.VersionID != "" && again.VersionID != "" && first.VersionID != again.VersionID
+	p.unique = first.Tag != again.Tag
+	gone, err := p.delete(ctx, "basics", driver.Precondition{})
+	if err != nil {
+		return err
+	}
+	switch {
+	case !caps.Versioned && gone.DeleteMarker:
+		p.find("Versioning is suspended: older versions are kept, new writes replace each other. The bucket counts as unversioned.")
+	case !caps.Versioned && !p.unique:
+		p.find("Tags are made of the content and the bucket keeps no versions: a user who restores identical bytes within an " +
+			"unacknowledged write can't be told apart from the old state. Switch versioning on for the full guarantee.")
+	}
+	return nil
+}
+
+// race lets all writers start at once and counts those who won. Losing is PreconditionFailed or Conflict; anything else
+// is an error. Unsupported stands for a condition that the bucket refuses, which is no promise either.
+func (p *prober) race(ctx context.Context, write func(ctx context.Context, n int) error) (winners int, supported bool, err error) {
+	start := make(chan struct{})
+	results := make([]error, p.o.Writers)
+	var wg sync.WaitGroup
+	for n := range p.o.Writers {
+		wg.Go(func() {
+			<-start
+			results[n] = write(ctx, n)
+		})
+	}
+	close(start)
+	wg.Wait()
+	supported = true
+	var failed error
+	for _, e := range results {
+		switch errkind.Of(e) {
+		case errkind.PreconditionFailed, errkind.Conflict:
+		case errkind.Unsupported:
+			supported = false
+		default:
+			if e == nil {
+				winners++
+			} else {
+				failed = errors.Join(failed, e)
+			}
+		}
+	}
+	return winners, supported, failed
+}
+
+// guard runs the races for one condition. prepare makes the state that the writers race for.
+func (p *prober) guard(ctx context.Context, what string, prepare func(context.Context, string) (string, error), write func(context.Context, string, string, int) error) (driver.Guard, error) {
+	for round := range p.o.Rounds {
+		key := fmt.Sprintf("%s-%d", what, round)
+		tag, err := prepare(ctx, key)
+		if err != nil {
+			return driver.GuardNone, err
+		}
+		winners, supported, err := p.race(ctx, func(ctx context.Context, n int) error { return write(ctx, key, tag, n) })
+		switch {
+		case err != nil:
+			return driver.GuardNone, err
+		case !supported:
+			p.find("The condition of %s is refused by the bucket.", what)
+			return p.instead(), nil
+		case winners > 1:
+			p.find("The condition of %s is not kept: %d of %d writers at once succeeded where one may.", what, winners, p.o.Writers)
+			return p.instead(), nil
+		case winners == 0:
+			p.find("The condition of %s let nobody win of %d writers at once: such writes may need more attempts.", what, p.o.Writers)
+		}
+	}
+	return driver.GuardNative, nil
+}
+
+// instead is what can stand in for a condition that the bucket doesn't keep.
+func (p *prober) instead() driver.Guard {
+	_, lists := p.d.(driver.Versioner)
+	_, follows := p.d.(Capable)
+	if p.report.Capabilities.Versioned && lists && follows {
+		return driver.GuardMarker
+	}
+	return driver.GuardNone
+}
+
+func (p *prober) notExist(ctx context.Context) (err error) {
+	p.report.Capabilities.PutNotExist, err = p.guard(ctx, "put-if-none-match",
+		func(context.Context, string) (string, error) { return "", nil },
+		func(ctx context.Context, key, _ string, n int) error {
+			_, err := p.put(ctx, key, fmt.Sprint("writer ", n), driver.Precondition{NotExist: true})
+			return err
+		})
+	return err
+}
+
+func (p *prober) match(ctx context.Context) (err error) {
+	p.report.Capabilities.PutMatch, err = p.guard(ctx, "put-if-match", p.base,
+		func(ctx context.Context, key, tag string, n int) error {
+			_, err := p.put(ctx, key, fmt.Sprint("writer ", n), driver.Precondition{Match: tag})
+			return err
+		})
+	return err
+}
+
+// base puts an object for writers to race for.
+func (p *prober) base(ctx context.Context, key string) (string, error) {
+	a, err := p.put(ctx, key, "base", driver.Precondition{})
+	if err != nil {
+		return "", err
+	}
+	return a.Tag, nil
+}
+
+func (p *prober) complete(ctx context.Context) error {
+	caps := &p.report.Capabilities
+	m, ok := p.d.(driver.Multiparter)
+	if !ok {
+		// Without multipart uploads there is no Complete that could break a condition.
+		caps.CompleteGuard, caps.MaxParts = driver.GuardNative, 0
+		return nil
+	}
+	condition := func(match bool) func(context.Context, string, string, int) error {
+		return func(ctx context.Context, key, tag string, n int) error {
+			cond := driver.Precondition{NotExist: true}
+			if match {
+				cond = driver.Precondition{Match: tag}
+			}
+			return p.upload(ctx, m, key, fmt.Sprint("upload of writer ", n), cond)
+		}
+	}
+	absent, err := p.guard(ctx, "complete-if-none-match", func(context.Context, string) (string, error) { return "", nil }, condition(false))
+	if err != nil {
+		return err
+	}
+	match, err := p.guard(ctx, "complete-if-match", p.base, condition(true))
+	if err != nil {
+		return err
+	}
+	caps.CompleteGuard = min(absent, match)
+	return nil
+}
+
+// upload is a multipart upload of one part (which may be as small as it likes), aborted if it isn't completed.
+func (p *prober) upload(ctx context.Context, m driver.Multiparter, name, content string, cond driver.Precondition) error {
+	key := p.key(name)
+	opts := &driver.PutOptions{Size: int64(len(content)), If: cond}
+	id, err := m.Begin(ctx, key, opts)
+	if err != nil {
+		return err
+	}
+	part, err := m.PutPart(ctx, key, id, 1, bytes.NewReader([]byte(content)), opts.Size)
+	if err == nil {
+		var a *driver.Attrs
+		if a, err = m.Complete(ctx, key, id, []driver.Part{part}, opts); err == nil {
+			p.made(key, a)
+			return nil
+		}
+	}
+	cleanup, stop := context.WithTimeout(context.WithoutCancel(ctx), p.o.CleanupTimeout)
+	defer stop()
+	return errors.Join(err, m.Abort(cleanup, key, id))
+}
+
+// deletes: a wrong tag must not delete; of many right ones only one may succeed.
+func (p *prober) deletes(ctx context.Context) error {
+	caps := &p.report.Capabilities
+	stale, err := p.base(ctx, "delete")
+	if err != nil {
+		return err
+	}
+	if _, err := p.put(ctx, "delete", "newer", driver.Precondition{}); err != nil {
+		return err
+	}
+	_, err = p.delete(ctx, "delete", driver.Precondition{Match: stale})
+	switch errkind.Of(err) {
+	case errkind.PreconditionFailed, errkind.Conflict:
+		caps.DeleteGuard, err = p.guard(ctx, "delete-if-match", p.base, func(ctx context.Context, key, tag string, _ int) error {
+			_, err := p.delete(ctx, key, driver.Precondition{Match: tag})
+			return err
+		})
+		return err
+	case errkind.Unsupported:
+		p.find("If-Match on delete is refused by the bucket.")
+	default:
+		if err != nil {
+			return err
+		}
+		p.find("If-Match on delete is ignored: a delete with a stale tag succeeded.")
+	}
+	if caps.DeleteGuard = p.instead(); caps.DeleteGuard == driver.GuardMarker {
+		p.find("Deletes are guarded by looking below their delete marker: one more list request each, and readers may miss the " +
+			"object for the moment of a delete that is taken back.")
+		return nil
+	}
+	p.find("A delete can hit a write that nobody saw. Mend: switch versioning on, or use a bucket that keeps If-Match on delete.")
+	return nil
+}
+
+// overMarker: can a deleted key be created again under If-None-Match:*? (versitygw takes a delete marker for an object.)
+func (p *prober) overMarker(ctx context.Context) error {
+	caps := &p.report.Capabilities
+	if !caps.Versioned || caps.PutNotExist == driver.GuardNone {
+		return nil
+	}
+	if _, err := p.base(ctx, "over-marker"); err != nil {
+		return err
+	}
+	if _, err := p.delete(ctx, "over-marker", driver.Precondition{}); err != nil {
+		return err
+	}
+	_, err := p.put(ctx, "over-marker", "again", driver.Precondition{NotExist: true})
+	if errkind.Is(err, errkind.PreconditionFailed) {
+		p.report.MarkerBlocksCreate = true
+		p.find("If-None-Match:* over a delete marker answers 412: a deleted key can't be created again safely. Mend: switch " +
+			"versioning off in this bucket, or use it as a ReadOnly replica.")
+		return nil
+	}
+	return err
+}
+
+// readMatch: does a pinned read refuse other bytes?
+func (p *prober) readMatch(ctx context.Context) error {
+	stale, err := p.base(ctx, "read")
+	if err != nil {
+		return err
+	}
+	if _, err := p.put(ctx, "read", "newer", driver.Precondition{}); err != nil {
+		return err
+	}
+	r, _, err := p.d.Open(ctx, p.key("read"), &driver.ReadOptions{IfMatch: stale})
+	switch {
+	case err == nil:
+		_, _ = io.Copy(io.Discard, r)
+		_ = r.Close()
+		p.report.Capabilities.ReadMatch = driver.GuardNone
+		p.find("If-Match on reads is ignored: an object may be replaced while it is copied. Mend: none; use it as a ReadOnly replica.")
+		return nil
+	case errkind.Is(err, errkind.PreconditionFailed):
+		return nil
+	}
+	return err
+}
