@@ -97,7 +97,7 @@ func (s *Store) apply(k id, fx state.Effects) {
 		delete(s.dirty, k)
 	}
 	if fx.Dirty != nil {
-		put(&s.dirty, k, state.Dirty{Group: k.group, Key: k.name, Due: due(*fx.Dirty), Attempts: fx.Attempts, Reason: fx.Reason})
+		put(&s.dirty, k, state.Dirty{Group: k.group, Key: k.name, Due: due(*fx.Dirty), Attempts: fx.Attempts, Reason: record.Reason(fx.Reason)})
 	}
 	for _, e := range fx.Events {
 		s.seq++
@@ -134,9 +134,12 @@ func (s *Store) MarkDirty(ctx context.Context, group string, keys []string, at t
 	if err := ended(ctx); err != nil {
 		return err
 	}
+	if err := record.CheckKeys(group, keys...); err != nil {
+		return err
+	}
+	at, reason = due(at), record.Reason(reason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at = due(at)
 	for _, key := range keys {
 		k := id{group, key}
 		d, ok := s.dirty[k]
@@ -256,6 +259,9 @@ func (s *Store) Cursor(ctx context.Context, group, name string) (string, error) 
 // SetCursor implements state.Store.
 func (s *Store) SetCursor(ctx context.Context, group, name, value string) error {
 	if err := ended(ctx); err != nil {
+		return err
+	}
+	if err := record.CheckCursor(group, name); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -8,7 +8,10 @@ import (
 	"encoding/json"
 	"hash/fnv"
 	"math"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -27,19 +30,19 @@ func Limit(n int) int {
 
 // Check refuses commits that can never work, before a transaction is spent on them.
 func Check(row state.Row, fx state.Effects) error {
-	if row.Group == "" || row.Key == "" {
-		return errkind.New(errkind.Invalid, "commit row %q of group %q: group and key are required", row.Key, row.Group)
+	if err := CheckKeys(row.Group, row.Key); err != nil {
+		return err
 	}
 	if row.Rev < 0 {
 		return errkind.New(errkind.Invalid, "commit row %q: revision %d is negative", row.Key, row.Rev)
 	}
 	for _, e := range fx.Events {
-		if e.ID == "" || len(e.JSON) == 0 {
+		if !name(e.ID) || len(e.JSON) == 0 {
 			return errkind.New(errkind.Invalid, "commit row %q: an outbox event needs an id and a document", row.Key)
 		}
 	}
 	for _, c := range fx.Conflicts {
-		if c.ID == "" {
+		if !name(c.ID) {
 			return errkind.New(errkind.Invalid, "commit row %q: a conflict needs an id", row.Key)
 		}
 		if c.Group != row.Group || c.Key != row.Key {
@@ -48,6 +51,41 @@ func Check(row state.Row, fx state.Effects) error {
 		}
 	}
 	return nil
+}
+
+// CheckKeys refuses groups and keys that are empty, and groups that are not text.
+func CheckKeys(group string, keys ...string) error {
+	if !name(group) {
+		return errkind.New(errkind.Invalid, "use group %q: not the name of a group", group)
+	}
+	if slices.Contains(keys, "") {
+		return errkind.New(errkind.Invalid, "use group %q: a key is empty", group)
+	}
+	return nil
+}
+
+// CheckCursor refuses names of cursors that not every database can hold.
+func CheckCursor(group, cursor string) error {
+	if !name(group) || !name(cursor) {
+		return errkind.New(errkind.Invalid, "use cursor %q of group %q: not a name", cursor, group)
+	}
+	return nil
+}
+
+// name reports whether s is text that every database can hold and look up: not empty, UTF-8, no NUL.
+func name(s string) bool {
+	return s != "" && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
+}
+
+// maxReason bounds how much of an error message is kept beside a dirty key, bytes.
+const maxReason = 1 << 10
+
+// Reason is s in a form that every database can hold: it is often the message of somebody else's error.
+func Reason(s string) string {
+	if len(s) > maxReason {
+		s = s[:maxReason]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // Encode is the document of a row, without its group, key and revision, which are columns.

@@ -1,0 +1,93 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// writes are the statements of the writer, prepared once on its connection.
+type writes struct {
+	create, update, remove, exists, grow, shrink    *sql.Stmt
+	clean, soil, mark                               *sql.Stmt
+	event, published, conflict, setCursor, noCursor *sql.Stmt
+	auditHead, auditKnown, auditAppend              *sql.Stmt
+}
+
+func (w *writes) prepare(ctx context.Context, conn *sql.Conn) error {
+	return prepare(ctx, conn, []query{
+		{&w.create, `INSERT INTO bm_object (grp, key, rev, doc) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`},
+		{&w.update, `UPDATE bm_object SET rev = ?4, doc = ?5 WHERE grp = ?1 AND key = ?2 AND rev = ?3`},
+		{&w.remove, `DELETE FROM bm_object WHERE grp = ?1 AND key = ?2 AND rev = ?3`},
+		{&w.exists, `SELECT EXISTS (SELECT 1 FROM bm_object WHERE grp = ?1 AND key = ?2)`},
+		{&w.grow, `INSERT INTO bm_shard (grp, shard, keys, floor) VALUES (?1, ?2, 1, 0)
+			ON CONFLICT DO UPDATE SET keys = keys + 1 RETURNING floor`},
+		{&w.shrink, `UPDATE bm_shard SET keys = keys - 1, floor = max(floor, ?3) WHERE grp = ?1 AND shard = ?2`},
+		{&w.clean, `DELETE FROM bm_dirty WHERE grp = ?1 AND key = ?2`},
+		{&w.soil, `INSERT INTO bm_dirty (grp, key, due, attempts, reason) VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT DO UPDATE SET due = excluded.due, attempts = excluded.attempts, reason = excluded.reason`},
+		{&w.mark, `INSERT INTO bm_dirty (grp, key, due, attempts, reason) VALUES (?1, ?2, ?3, 0, ?4)
+			ON CONFLICT DO UPDATE SET due = excluded.due, reason = excluded.reason WHERE excluded.due < due`},
+		{&w.event, `INSERT INTO bm_outbox (grp, id, json) VALUES (?1, ?2, ?3)`},
+		{&w.published, `DELETE FROM bm_outbox WHERE seq = ?1`},
+		{&w.conflict, `INSERT INTO bm_conflict (grp, id, key, state, detected, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT DO UPDATE SET key = excluded.key, state = excluded.state, detected = excluded.detected, doc = excluded.doc`},
+		{&w.setCursor, `INSERT INTO bm_cursor (grp, name, value) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value`},
+		{&w.noCursor, `DELETE FROM bm_cursor WHERE grp = ?1 AND name = ?2`},
+		{&w.auditHead, auditHead},
+		{&w.auditKnown, `SELECT EXISTS (SELECT 1 FROM bm_audit WHERE source = ?1 AND id = ?2)`},
+		{&w.auditAppend, `INSERT INTO bm_audit (seq, source, id, type, subject, time, recorded, event, prev, hash)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`},
+	})
+}
+
+// reads are the statements of the readers.
+type reads struct {
+	get, rows, due, nextDue, outbox  *sql.Stmt
+	conflicts, conflictsIn, conflict *sql.Stmt
+	cursor, stats, audit, auditHead  *sql.Stmt
+}
+
+const auditHead = `SELECT seq, hash FROM bm_audit ORDER BY seq DESC LIMIT 1`
+
+func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
+	return prepare(ctx, db, []query{
+		{&r.get, `SELECT rev, doc FROM bm_object WHERE grp = ?1 AND key = ?2`},
+		{&r.rows, `SELECT key, rev, doc FROM bm_object WHERE grp = ?1 AND key > ?2 ORDER BY key LIMIT ?3`},
+		{&r.due, `SELECT key, due, attempts, reason FROM bm_dirty WHERE grp = ?1 AND due <= ?2 ORDER BY due, key LIMIT ?3`},
+		{&r.nextDue, `SELECT min(due) FROM bm_dirty WHERE grp = ?1`},
+		{&r.outbox, `SELECT seq, id, json FROM bm_outbox ORDER BY seq LIMIT ?1`},
+		{&r.conflicts, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 ORDER BY detected DESC, id DESC LIMIT ?2`},
+		{&r.conflictsIn, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 AND state = ?3 ORDER BY detected DESC, id DESC LIMIT ?2`},
+		{&r.conflict, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 AND id = ?2`},
+		{&r.cursor, `SELECT value FROM bm_cursor WHERE grp = ?1 AND name = ?2`},
+		{&r.stats, `SELECT
+			(SELECT coalesce(sum(keys), 0) FROM bm_shard WHERE grp = ?1),
+			(SELECT count(*) FROM bm_dirty WHERE grp = ?1),
+			(SELECT count(*) FROM bm_outbox WHERE grp = ?1),
+			(SELECT count(*) FROM bm_conflict WHERE grp = ?1)`},
+		{&r.audit, `SELECT seq, source, id, type, subject, time, recorded, event, prev, hash FROM bm_audit
+			WHERE seq > ?1 ORDER BY seq LIMIT ?2`},
+		{&r.auditHead, auditHead},
+	})
+}
+
+type query struct {
+	to   **sql.Stmt
+	text string
+}
+
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+func prepare(ctx context.Context, p preparer, qs []query) error {
+	for _, q := range qs {
+		stmt, err := p.PrepareContext(ctx, q.text)
+		if err != nil {
+			return fmt.Errorf("prepare statement: %w", err)
+		}
+		*q.to = stmt
+	}
+	return nil
+}
