@@ -203,6 +203,7 @@ func show(n *yaml.Node) string {
 		return "an object"
 	case yaml.SequenceNode:
 		return "a list"
+	default:
 	}
 	if n.ShortTag() == "!!str" {
 		return quote(n.Value)
@@ -250,12 +251,12 @@ func suggest(name string, known []string) string {
 	squeeze := func(s string) string {
 		return strings.TrimSuffix(strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s)), "s")
 	}
-	for _, close := range []func(a, b string) bool{
+	for _, similar := range []func(a, b string) bool{
 		func(a, b string) bool { return a == b },
 		func(a, b string) bool { return len(a) > 2 && strings.HasPrefix(b, a) },
 		func(a, b string) bool { return len(b) > 2 && strings.HasPrefix(a, b) },
 	} {
-		if i := slices.IndexFunc(known, func(k string) bool { return close(squeeze(name), squeeze(k)) }); i >= 0 {
+		if i := slices.IndexFunc(known, func(k string) bool { return similar(squeeze(name), squeeze(k)) }); i >= 0 {
 			return "write " + known[i]
 		}
 	}

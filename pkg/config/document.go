@@ -6,9 +6,9 @@ package config
 
 type document struct {
 	// Version of this format.
-	APIVersion string `json:"apiVersion" jsonschema:"const=bucketmesh.dev/v1alpha1"`
+	APIVersion string `json:"apiVersion" jsonschema:"enum=bucketmesh.dev/v1alpha1"`
 	// What the document describes.
-	Kind string `json:"kind" jsonschema:"const=SyncGroup"`
+	Kind string `json:"kind" jsonschema:"enum=SyncGroup"`
 	// Name of the group, and what Kubernetes tools add to it.
 	Metadata metadata `json:"metadata"`
 	// What is kept the same, and how.
@@ -71,7 +71,7 @@ type conflictRule struct {
 }
 
 type deletes struct {
-	// Carry deletes to the other replicas. Otherwise a deleted key comes back from them.
+	// Carry deletes to the other replicas. Otherwise they keep what they have.
 	Propagate *bool `json:"propagate,omitempty" jsonschema:"default=true"`
 	// Stop and ask when more keys are deleted than the larger of the two limits.
 	Brake *brake `json:"brake,omitempty"`
@@ -86,11 +86,11 @@ type brake struct {
 
 type transfer struct {
 	// Size of the parts of large objects, bytes: from 5MiB to 5GiB.
-	PartSize *size `json:"partSize,omitempty" jsonschema:"default=16MiB"`
+	PartSize *size `json:"partSize,omitempty" jsonschema_extras:"default=16MiB"`
 	// Parts and small objects that are copied at the same time.
 	Parallel *int `json:"parallel,omitempty" jsonschema:"minimum=1,maximum=64,default=8"`
 	// Bytes per second of all copies together: from 1KiB to 1TiB, or 0 for no limit.
-	Bandwidth *size `json:"bandwidth,omitempty" jsonschema:"default=0"`
+	Bandwidth *size `json:"bandwidth,omitempty" jsonschema_extras:"default=0"`
 }
 
 type scan struct {

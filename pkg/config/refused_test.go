@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +11,6 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "write golden files, the JSON Schema and the reference in docs/configuration.md anew")
 
 // secret is what documents in testdata hold where no secret may be.
 const secret = "hunter2"
@@ -146,7 +143,7 @@ func read(t testing.TB, path string) []byte {
 // golden compares with a file, or writes it with -update.
 func golden(t *testing.T, path, got string) {
 	t.Helper()
-	if *update {
+	if *config.Update {
 		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
