@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -136,6 +137,19 @@ func TestPreconditionHoldsAtOneOfTwo(t *testing.T) {
 
 func TestOneDestinationFails(t *testing.T) {
 	const part, size = 8 * kib, 100 * kib
+	// The parts after the second hang until the destination is given up, so that they can't get ahead of the failure.
+	failPart2 := func(kind errkind.Kind) func(context.Context, string) error {
+		return func(ctx context.Context, op string) error {
+			switch {
+			case op == "part 2":
+				return errkind.New(kind, "injected")
+			case strings.HasPrefix(op, "part") && op != "part 1":
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+	}
 	for _, tc := range []struct {
 		name   string
 		spoil  func(d *transfer.Dest, s *spy)
@@ -147,9 +161,9 @@ func TestOneDestinationFails(t *testing.T) {
 		{"the caller can't record the upload", func(d *transfer.Dest, _ *spy) {
 			d.Started = func(context.Context, string) error { return errkind.New(errkind.Conflict, "lost the lease") }
 		}, "conflict", 1, 0},
-		// Part 2 fails while 1 and 3 may be in flight; nothing is begun after that.
-		{"a part, for good", func(_ *transfer.Dest, s *spy) { s.before = failOn("part 2", errkind.PermissionDenied) }, "permission denied", 1, 5},
-		{"the upload disappears", func(_ *transfer.Dest, s *spy) { s.before = failOn("part 2", errkind.NotFound) }, "not found", 1, 5},
+		// Part 2 fails while 3 and 4 may be in flight; nothing is begun after that.
+		{"a part, for good", func(_ *transfer.Dest, s *spy) { s.before = failPart2(errkind.PermissionDenied) }, "permission denied", 1, 4},
+		{"the upload disappears", func(_ *transfer.Dest, s *spy) { s.before = failPart2(errkind.NotFound) }, "not found", 1, 4},
 		{"the lease is lost at the end", func(d *transfer.Dest, _ *spy) {
 			d.Finish = func(context.Context) error { return errkind.New(errkind.Conflict, "lost the lease") }
 		}, "conflict", 1, 13},

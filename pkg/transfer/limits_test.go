@@ -103,7 +103,7 @@ func hang(op string) func(context.Context, string) error {
 }
 
 func TestCancelIsPromptAndCleansUp(t *testing.T) {
-	errLost := errkind.New(errkind.Conflict, "lost the lease")
+	errLost := errkind.New(errkind.Canceled, "lost the lease")
 	for _, tc := range []struct {
 		op     string
 		size   int64
@@ -205,7 +205,7 @@ func TestMemoryIsBoundedOverAllCopies(t *testing.T) {
 				f, want := newFleet(3), data(size)
 				for _, s := range f.spies {
 					s.before = func(context.Context, string) error {
-						time.Sleep(time.Duration(i+1) * time.Millisecond) // the bubble's clock: requests overlap
+						<-time.After(time.Duration(i+1) * time.Millisecond) // the bubble's clock: requests overlap
 						return nil
 					}
 				}

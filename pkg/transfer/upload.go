@@ -128,8 +128,7 @@ func (u *upload) abort(id string) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	// %v: the kind of the result is that of the first error.
-	u.err = fmt.Errorf("%w (and abort upload: %v)", u.err, err) //nolint:errorlint // see above
+	u.err = fmt.Errorf("%w (and abort upload: %v)", u.err, err) //nolint:errorlint // the kind stays that of the first error
 }
 
 // begin starts the upload.
@@ -211,6 +210,6 @@ func (c *Copier) retry(ctx context.Context, fn func() error) error {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(b), backoff.WithMaxTries(uint(c.cfg.Attempts)), backoff.WithMaxElapsedTime(0)) //nolint:gosec // positive
+	}, backoff.WithBackOff(b), backoff.WithMaxTries(uint(c.cfg.Attempts)), backoff.WithMaxElapsedTime(0))
 	return err
 }
