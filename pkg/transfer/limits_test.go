@@ -369,3 +369,41 @@ func TestBuffersAreUsedAgain(t *testing.T) {
 		t.Errorf("in use/allocated %q, want %q", seen, want)
 	}
 }
+
+// A part that arrives after the abort of its upload stays at the provider, and is paid for.
+func TestAbortDoesNotOvertakeAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(1)
+		sent, arrive := make(chan struct{}), make(chan struct{})
+		f.spies[0].before = func(_ context.Context, op string) error {
+			switch op {
+			case "part 1":
+				close(sent)
+				<-arrive // a request that does not notice that it was cancelled
+			case "part 2":
+				<-sent
+				return errkind.New(errkind.PermissionDenied, "injected")
+			}
+			return nil
+		}
+		c := newCopier(t, transfer.Config{PartSize: 8 * kib, Parallel: 2})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, results, err := c.Fan(t.Context(), bytes.NewReader(data(20*kib)), 20*kib, f.dests)
+			if err != nil {
+				t.Error(err)
+			}
+			wantKinds(t, results, "permission denied")
+		})
+		synctest.Wait()
+		if f.log.count("a part") != 2 || f.log.count("a abort") != 0 {
+			t.Errorf("journal %q with a part in flight", f.log.lines)
+		}
+		close(arrive)
+		wg.Wait()
+		if n := f.log.count("a abort"); n != 1 {
+			t.Errorf("%d aborts", n)
+		}
+		f.clean(t, c)
+	})
+}
