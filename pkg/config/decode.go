@@ -231,8 +231,8 @@ func fieldName(f reflect.StructField) string {
 
 func fieldNames(t reflect.Type) []string {
 	names := make([]string, 0, t.NumField())
-	for i := range t.NumField() {
-		names = append(names, fieldName(t.Field(i)))
+	for f := range t.Fields() {
+		names = append(names, fieldName(f))
 	}
 	return names
 }

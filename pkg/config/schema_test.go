@@ -141,7 +141,7 @@ func TestDefaultsAreThoseOfTheSchema(t *testing.T) {
 		}
 		checked++
 		at := doc
-		for _, name := range strings.Split(f.path, ".") {
+		for name := range strings.SplitSeq(f.path, ".") {
 			name, isList := strings.CutSuffix(name, "[]")
 			fields, ok := at.(map[string]any)
 			if !ok {

@@ -87,6 +87,7 @@ func (v *validator) replicas(in []replica) []Replica {
 			v.add(path, "", "has one replica only", "add a second one: there is nothing to keep the same as")
 		case len(in) > maxReplicas:
 			v.add(path, "", fmt.Sprintf("has %d replicas", len(in)), fmt.Sprintf("use at most %d", maxReplicas))
+			in = in[:maxReplicas] // what follows is quadratic
 		}
 	}
 	out := make([]Replica, 0, len(in))
@@ -156,6 +157,7 @@ func (v *validator) patterns(path string, in []string, empty string) {
 		v.add(path, "", "is an empty list", empty)
 	case len(in) > maxPatterns:
 		v.add(path, "", fmt.Sprintf("has %d patterns", len(in)), fmt.Sprintf("use at most %d", maxPatterns))
+		in = in[:maxPatterns]
 	}
 	for i, text := range in {
 		v.pattern(index(path, i), text)
@@ -211,6 +213,7 @@ func (v *validator) conflicts(in []conflictRule, replicas []Replica) []ConflictR
 		v.add(path, "", "is an empty list", "remove it to keep both everywhere")
 	case len(in) > maxPatterns:
 		v.add(path, "", fmt.Sprintf("has %d rules", len(in)), fmt.Sprintf("use at most %d", maxPatterns))
+		in = in[:maxPatterns]
 	}
 	out := make([]ConflictRule, 0, len(in)+1)
 	seen, caught := map[string]int{}, -1
@@ -258,6 +261,10 @@ func (v *validator) order(at string, doc conflictRule, replicas []Replica) []str
 	}
 	if len(doc.Order) == 0 && !v.blocked(path) {
 		v.add(path, "", "is missing or empty", "list the names of replicas, best first")
+	}
+	if len(doc.Order) > maxReplicas {
+		v.add(path, "", fmt.Sprintf("has %d names", len(doc.Order)), fmt.Sprintf("use at most %d", maxReplicas))
+		doc.Order = nil
 	}
 	names := make([]string, 0, len(replicas))
 	for _, r := range replicas {
