@@ -34,13 +34,16 @@ func compile(t Trigger) (eventfilter.Filter, error) {
 }
 
 func compileAll(list []Filter, path string) ([]eventfilter.Filter, error) {
-	compiled := make([]eventfilter.Filter, len(list))
+	compiled := make([]eventfilter.Filter, 0, len(list))
 	for i, f := range list {
+		if f.dialects() == 0 {
+			continue // Knative drops it, so that in any it does not match
+		}
 		c, err := compileOne(f, fmt.Sprintf("%s[%d]", path, i))
 		if err != nil {
 			return nil, err
 		}
-		compiled[i] = c
+		compiled = append(compiled, c)
 	}
 	return compiled, nil
 }

@@ -154,7 +154,7 @@ type document struct {
 	} `json:"spec"`
 }
 
-var separator = regexp.MustCompile(`(?m)^---(\s.*)?$`)
+var separator = regexp.MustCompile(`(?m)^---([ \t].*)?\r?$`)
 
 // ParseTriggers reads the Knative Triggers of a manifest, which may hold several documents; documents of another kind are
 // passed over. The dead letter sink of a manifest is not read: this broker keeps dead letters itself. What is wrong in a
