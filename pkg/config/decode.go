@@ -28,7 +28,8 @@ func (d *decoder) parse(data []byte) *yaml.Node {
 		d.add("", "", fmt.Sprintf("is larger than %d bytes", maxDocument), mend)
 		return nil
 	}
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(trimmed) {
+	// Trimmed by JSON's idea of space: the decoder must get through what was found valid.
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(data) {
 		// YAML is not quite a superset: tabs and surrogate pairs are fine in JSON only.
 		return jsonNode(data)
 	}
