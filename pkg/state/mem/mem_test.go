@@ -12,3 +12,5 @@ import (
 func TestStore(t *testing.T) {
 	statetest.Run(t, func(_ *testing.T, now func() time.Time) state.Store { return mem.New(now) })
 }
+
+func BenchmarkCommit(b *testing.B) { statetest.BenchmarkCommit(b, mem.New(nil)) }

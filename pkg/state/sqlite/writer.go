@@ -25,6 +25,9 @@ type writer struct {
 
 // do runs fn in a transaction. The wait for the turn ends with ctx; the transaction does not.
 func (w *writer) do(ctx context.Context, fn func(ctx context.Context) error) error {
+	if err := ctx.Err(); err != nil { // select would toss a coin
+		return fmt.Errorf("wait for writer: %w", err)
+	}
 	select {
 	case w.turn <- struct{}{}:
 		defer func() { <-w.turn }()

@@ -1,0 +1,34 @@
+package statetest
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+)
+
+// BenchmarkCommit measures what one propagated change costs the store: a read, a commit that writes an intent and makes
+// the key due, and a commit that ends it, with an event.
+func BenchmarkCommit(b *testing.B, s state.Store) {
+	b.Helper()
+	var n atomic.Int64
+	b.ReportAllocs()
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		worker := n.Add(1)
+		for i := 0; pb.Next(); i++ {
+			row, err := s.Get(b.Context(), group, fmt.Sprintf("k/%d/%d", worker, i%100))
+			check(b, err)
+			rev, key := row.Rev, row.Key
+			row = full(key)
+			row.Rev = rev
+			due := start.Add(time.Minute)
+			row.Rev = commit(b, s, row, state.Effects{Dirty: &due})
+			commit(b, s, row, state.Effects{ClearDirty: true, Events: []state.OutboxEvent{event("e")}})
+		}
+	})
+	b.StopTimer()
+	check(b, s.Close())
+}
