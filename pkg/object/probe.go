@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -301,7 +302,7 @@ func (p *prober) upload(ctx context.Context, m driver.Multiparter, name, content
 	return errors.Join(err, m.Abort(cleanup, key, id))
 }
 
-// deletes: a wrong tag must not delete; of many right ones only one may succeed.
+// deletes: a stale tag must not delete, and a delete must never hit a write that won the same race.
 func (p *prober) deletes(ctx context.Context) error {
 	caps := &p.report.Capabilities
 	stale, err := p.base(ctx, "delete")
@@ -314,11 +315,15 @@ func (p *prober) deletes(ctx context.Context) error {
 	_, err = p.delete(ctx, "delete", driver.Precondition{Match: stale})
 	switch errkind.Of(err) {
 	case errkind.PreconditionFailed, errkind.Conflict:
-		caps.DeleteGuard, err = p.guard(ctx, "delete-if-match", p.base, func(ctx context.Context, key, tag string, _ int) error {
-			_, err := p.delete(ctx, key, driver.Precondition{Match: tag})
+		kept, err := p.deletesAgainstPuts(ctx)
+		if err != nil {
 			return err
-		})
-		return err
+		}
+		if kept {
+			caps.DeleteGuard = driver.GuardNative
+			return nil
+		}
+		p.find("If-Match on delete is not kept among writers at once: a delete removed a write that had won.")
 	case errkind.Unsupported:
 		p.find("If-Match on delete is refused by the bucket.")
 	default:
@@ -334,6 +339,46 @@ func (p *prober) deletes(ctx context.Context) error {
 	}
 	p.find("A delete can hit a write that nobody saw. Mend: switch versioning on, or use a bucket that keeps If-Match on delete.")
 	return nil
+}
+
+// deletesAgainstPuts races deletes with puts for one tag. Several deletes may succeed (a delete of what is gone already
+// is a success on some servers); but a put that succeeded must still be there.
+func (p *prober) deletesAgainstPuts(ctx context.Context) (kept bool, err error) {
+	if p.report.Capabilities.PutMatch != driver.GuardNative {
+		return true, nil // no put can take part; the stale tag was refused
+	}
+	for round := range p.o.Rounds {
+		name := fmt.Sprintf("delete-if-match-%d", round)
+		tag, err := p.base(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		var puts atomic.Int32
+		_, _, err = p.race(ctx, func(ctx context.Context, n int) error {
+			if n%2 == 0 {
+				_, err := p.delete(ctx, name, driver.Precondition{Match: tag})
+				return err
+			}
+			_, err := p.put(ctx, name, fmt.Sprint("writer ", n), driver.Precondition{Match: tag})
+			if err == nil {
+				puts.Add(1)
+			}
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		_, err = p.d.Stat(ctx, p.key(name), "")
+		switch {
+		case errkind.Is(err, errkind.NotFound):
+			if puts.Load() > 0 {
+				return false, nil
+			}
+		case err != nil:
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // overMarker: can a deleted key be created again under If-None-Match:*? (versitygw takes a delete marker for an object.)
