@@ -139,7 +139,8 @@ func fixed(name string, value ast.Expr) bool {
 			return false
 		}
 		switch from.Name + "." + fun.Sel.Name {
-		case "errors.New", "fmt.Errorf", "errkind.New", "regexp.MustCompile", "template.Must", "strings.NewReplacer":
+		case "errors.New", "fmt.Errorf", "errkind.New", "regexp.MustCompile", "template.Must", "strings.NewReplacer",
+			"time.Date", "time.Unix":
 			return true
 		}
 	}
