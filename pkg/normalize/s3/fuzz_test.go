@@ -3,6 +3,7 @@ package s3_test
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,7 +92,7 @@ func FuzzSNSEnvelope(f *testing.F) {
 		f.Add(b)
 	}
 	signed := a.sign(f, notification("{}"))
-	h, w := newHandler(f, a)
+	h, w := newHandler(f, a, func(c *s3.HandlerConfig) { c.Logger = slog.New(slog.DiscardHandler) })
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var e s3.Envelope
 		if json.Unmarshal(body, &e) == nil && e.Signature == signed.Signature {

@@ -453,7 +453,7 @@ func TestMetricsTellWhatBecameOfMessages(t *testing.T) {
 		for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
 			name := m.Name
 			for _, a := range p.Attributes.ToSlice() {
-				name += fmt.Sprintf(" %s=%s", a.Key, a.Value.Emit())
+				name += fmt.Sprintf(" %s=%s", a.Key, a.Value.String())
 			}
 			counts[name] = p.Value
 		}

@@ -246,7 +246,7 @@ func TestTrapDeleteObjectsOfAThousandKeysHasAThousandIDs(t *testing.T) {
 func TestTrapDeleteObjectsAsCaptured(t *testing.T) {
 	for _, d := range []s3.Dialect{s3.MinIO, s3.VersityGW} {
 		ids := map[string]bool{}
-		for _, line := range bytes.Split(bytes.TrimSpace(file(t, string(d)+"-multidelete.ndjson")), []byte("\n")) {
+		for line := range bytes.SplitSeq(bytes.TrimSpace(file(t, string(d)+"-multidelete.ndjson")), []byte("\n")) {
 			c := one(t, d, line)
 			if c.Type != event.ObjectDeleted {
 				t.Errorf("%s: %s", d, c.Type)
