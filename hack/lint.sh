@@ -7,6 +7,7 @@ cd "$ROOT"
 GOLANGCI_LINT_PIN=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 install_tool golangci-lint "$GOLANGCI_LINT_PIN"
+"$BIN/golangci-lint" config verify
 "$BIN/golangci-lint" run "${@:-./...}"
 
 scripts=(hack/*.sh .ci/run)
