@@ -126,7 +126,7 @@ type Conflict struct {
 	Resolved time.Time       `json:"resolved"`
 }
 
-// Stats of a group.
+// Stats of a group. Conflicts are all records, resolved ones included.
 type Stats struct {
 	Keys      int64 `json:"keys"`
 	Dirty     int64 `json:"dirty"`
@@ -139,12 +139,13 @@ type Store interface {
 	// Get reads a row; a key without one is Row{Group, Key, Rev: 0}.
 	Get(ctx context.Context, group, key string) (Row, error)
 	// Commit writes row if the stored revision still is row.Rev, with its effects, in one transaction. The new revision
-	// is greater than any that this key ever had, also after the row was removed.
+	// is greater than any that this key ever had, also after the row was removed; after a removal it is 0. Conflicts
+	// must be of the row's group and key.
 	Commit(ctx context.Context, row Row, fx Effects) (rev int64, err error)
 	// Rows returns rows with keys strictly greater than after, in byte order.
 	Rows(ctx context.Context, group, after string, limit int) ([]Row, error)
 
-	// MarkDirty enqueues keys; a key that is already due earlier stays so.
+	// MarkDirty enqueues keys; a key that is already due earlier stays so. Many keys may take several transactions.
 	MarkDirty(ctx context.Context, group string, keys []string, due time.Time, reason string) error
 	// Due returns dirty keys whose time has come, earliest first.
 	Due(ctx context.Context, group string, now time.Time, limit int) ([]Dirty, error)

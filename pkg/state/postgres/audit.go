@@ -47,7 +47,7 @@ func (a *Audit) AppendBatch(ctx context.Context, es []audit.Event) (added int, e
 	if len(es) == 0 {
 		return 0, nil
 	}
-	err = a.s.call(ctx, func(ctx context.Context) error {
+	err = a.s.repeat(ctx, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, a.s.pool, func(tx pgx.Tx) error {
 			var err error
 			added, err = a.append(ctx, tx, es)
@@ -131,7 +131,7 @@ func (a *Audit) Range(ctx context.Context, after int64, limit int) ([]audit.Entr
 
 // Head implements audit.Log.
 func (a *Audit) Head(ctx context.Context) (head audit.Head, err error) {
-	err = a.s.call(ctx, func(ctx context.Context) error {
+	err = a.s.repeat(ctx, func(ctx context.Context) error {
 		head, err = scanHead(a.s.pool.QueryRow(ctx, auditHead))
 		return err
 	})

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -26,6 +28,15 @@ const (
 
 // call runs fn within the call's time, and again if it surely changed nothing and can succeed the next time.
 func (s *Store) call(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.try(ctx, again, fn)
+}
+
+// repeat is call for what may happen twice: it goes on over another connection if one broke, whatever became of it.
+func (s *Store) repeat(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.try(ctx, func(err error) bool { return again(err) || broken(err) }, fn)
+}
+
+func (s *Store) try(ctx context.Context, again func(error) bool, fn func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -49,6 +60,22 @@ func again(err error) bool {
 	}
 	var connect *pgconn.ConnectError
 	return pgconn.SafeToRetry(err) && !errors.As(err, &connect)
+}
+
+// broken reports whether a connection that was there broke under the call. Not to get one at all, or to run out of
+// time, is something else: the caller knows better when to try that again.
+func broken(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08")
+	}
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &connect), pgconn.Timeout(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false
+	}
+	var netErr net.Error
+	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isUnique(err error) bool {

@@ -104,9 +104,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// exec runs a statement whose result nobody needs.
+// exec runs a statement that may happen twice, and whose result nobody needs.
 func (s *Store) exec(ctx context.Context, sql string, args ...any) error {
-	return s.call(ctx, func(ctx context.Context) error {
+	return s.repeat(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, sql, args...)
 		return err
 	})
@@ -114,14 +114,14 @@ func (s *Store) exec(ctx context.Context, sql string, args ...any) error {
 
 // one reads one row; pgx.ErrNoRows if there is none.
 func (s *Store) one(ctx context.Context, to []any, sql string, args ...any) error {
-	return s.call(ctx, func(ctx context.Context) error {
+	return s.repeat(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, sql, args...).Scan(to...)
 	})
 }
 
 // all reads all rows.
 func all[E any](ctx context.Context, s *Store, scan pgx.RowToFunc[E], sql string, args ...any) (out []E, err error) {
-	err = s.call(ctx, func(ctx context.Context) error {
+	err = s.repeat(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sql, args...)
 		if err != nil {
 			return err

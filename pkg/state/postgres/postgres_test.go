@@ -96,23 +96,23 @@ func TestErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() //nolint:errcheck // nothing depends on it
-	real, err := url.Parse(pgtest.Schema(t))
+	defer silent.Close()
+	server, err := url.Parse(pgtest.Schema(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	real.Path = "/no_such_database"
-	real.User = url.UserPassword(real.User.Username(), secret)
+	server.Path = "/no_such_database"
+	server.User = url.UserPassword(server.User.Username(), secret)
 	for name, c := range map[string]struct {
 		dsn  string
 		kind errkind.Kind
 	}{
-		"no url":            {"postgres://user:" + secret + "@host:port/db", errkind.Invalid},
-		"a broken url":      {"postgres://user:" + secret + "%zz@127.0.0.1/db", errkind.Invalid},
-		"a wrong setting":   {"user=u password='" + secret + "' port=many", errkind.Invalid},
-		"nobody there":      {fmt.Sprintf("postgres://user:%s@127.0.0.1:1/db?sslmode=disable", url.QueryEscape(secret)), errkind.Unavailable},
-		"nobody answers":    {fmt.Sprintf("postgres://user:%s@%s/db?sslmode=disable", url.QueryEscape(secret), silent.Addr()), errkind.Unavailable},
-		"not such database": {real.String(), errkind.Unknown},
+		"no url":           {"postgres://user:" + secret + "@host:port/db", errkind.Invalid},
+		"a broken url":     {"postgres://user:" + secret + "%zz@127.0.0.1/db", errkind.Invalid},
+		"a wrong setting":  {"user=u password='" + secret + "' port=many", errkind.Invalid},
+		"nobody there":     {fmt.Sprintf("postgres://user:%s@127.0.0.1:1/db?sslmode=disable", url.QueryEscape(secret)), errkind.Unavailable},
+		"nobody answers":   {fmt.Sprintf("postgres://user:%s@%s/db?sslmode=disable", url.QueryEscape(secret), silent.Addr()), errkind.Unavailable},
+		"no such database": {server.String(), errkind.Unknown},
 	} {
 		_, err := postgres.Open(t.Context(), c.dsn, postgres.Options{Connect: 200 * time.Millisecond, Timeout: time.Second, Tries: 2})
 		if !errkind.Is(err, c.kind) {

@@ -132,7 +132,9 @@ func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (in
 }
 
 func (s *Store) single(ctx context.Context, sql string, args []any) (rev int64, err error) {
-	err = s.one(ctx, []any{&rev}, sql, args...)
+	err = s.call(ctx, func(ctx context.Context) error { // not one: a compare-and-set that happened would refuse itself
+		return s.pool.QueryRow(ctx, sql, args...).Scan(&rev)
+	})
 	return rev, err
 }
 

@@ -19,7 +19,7 @@ func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
 	if err != nil {
 		return state.Row{}, classify("read row", err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
+	defer rows.Close()
 	if !rows.Next() {
 		return state.Row{Group: group, Key: key}, classify("read row", rows.Err())
 	}

@@ -118,7 +118,7 @@ func classify(what string, err error) error {
 			kind = errkind.Canceled
 		}
 	}
-	if errors.Is(err, sql.ErrConnDone) || err.Error() == "sql: database is closed" { // database/sql has no name for the latter
+	if errors.Is(err, sql.ErrConnDone) {
 		kind = errkind.Unavailable
 	}
 	return errkind.New(kind, "%s: %w", what, err)

@@ -108,7 +108,7 @@ func dirtyAndCommits(t *testing.T, s state.Store) {
 		all = append(all, fmt.Sprint("k", i))
 	}
 	parallel(t, 12, func(i int) error {
-		r := rand.New(rand.NewPCG(7, uint64(i))) //nolint:gosec // a seed, not a secret
+		r := rand.New(rand.NewPCG(7, uint64(i)))
 		for range 20 {
 			if i%2 == 0 {
 				some := append([]string(nil), all...)

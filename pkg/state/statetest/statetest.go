@@ -155,10 +155,10 @@ func commitAtomic(t *testing.T, s state.Store) {
 		Dirty: &later, Attempts: 9, Reason: "never", Events: []state.OutboxEvent{event("never")},
 		Conflicts: []state.Conflict{conflict("never", "k", start)},
 	}
-	clear, remove := all, all
-	clear.Dirty, clear.ClearDirty = nil, true
+	clean, remove := all, all
+	clean.Dirty, clean.ClearDirty = nil, true
 	remove.Remove = true
-	for _, fx := range []state.Effects{all, clear, remove} {
+	for _, fx := range []state.Effects{all, clean, remove} {
 		for _, stale := range []int64{0, rev - 1, rev + 1} {
 			_, err := s.Commit(t.Context(), state.Row{Group: group, Key: "k", Rev: stale}, fx)
 			wantKind(t, err, errkind.Conflict)
