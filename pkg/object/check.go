@@ -20,7 +20,8 @@ func firstError(errs ...error) error {
 }
 
 func (b *Bucket) checkKey(key string) error {
-	limit := b.d.Capabilities().MaxKey
+	caps := b.d.Capabilities()
+	limit := caps.MaxKey
 	switch {
 	case key == "":
 		return errkind.New(errkind.Invalid, "the key is empty")
@@ -28,8 +29,20 @@ func (b *Bucket) checkKey(key string) error {
 		return errkind.New(errkind.Invalid, "the key has %d bytes, the bucket allows %d", len(key), limit)
 	case !utf8.ValidString(key):
 		return errkind.New(errkind.Invalid, "the key %q is not UTF-8", key)
+	case caps.KeysAsPaths && uncleanPath(key):
+		return errkind.New(errkind.Invalid, "the bucket's server would store the key %q under another name", key)
 	}
 	return nil
+}
+
+// uncleanPath tells whether a key has an empty, "." or ".." segment. An empty one at the end ("dir/") is fine.
+func uncleanPath(key string) bool {
+	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func checkRead(o *driver.ReadOptions) error {

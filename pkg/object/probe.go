@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -57,7 +56,7 @@ func Probe(ctx context.Context, d driver.Bucket, o ProbeOptions) (Report, error)
 	}
 	p := &prober{
 		d: d, o: o, dir: ProbePrefix + rand.Text() + "/",
-		keys: map[string]bool{}, versions: map[string][]string{}, report: Report{Capabilities: caps},
+		wrote: map[string]bool{}, versions: map[string][]string{}, report: Report{Capabilities: caps},
 	}
 	err := p.run(ctx)
 	cleanup, stop := context.WithTimeout(context.WithoutCancel(ctx), o.CleanupTimeout)
@@ -111,7 +110,7 @@ type prober struct {
 	unique bool // tags name writes, not contents
 
 	mu       sync.Mutex
-	keys     map[string]bool
+	wrote    map[string]bool     // keys
 	versions map[string][]string // that answers told us of, for drivers that can't list versions
 }
 
@@ -121,7 +120,7 @@ func (p *prober) find(format string, args ...any) {
 
 func (p *prober) run(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.basics, p.notExist, p.match, p.complete, p.deletes, p.overMarker, p.readMatch,
+		p.basics, p.notExist, p.match, p.complete, p.deletes, p.overMarker, p.readMatch, p.keys,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -155,63 +154,6 @@ func (p *prober) basics(ctx context.Context) error {
 			"unacknowledged write can't be told apart from the old state. Switch versioning on for the full guarantee.")
 	}
 	return nil
-}
-
-// race lets all writers start at once and counts those who won. Losing is PreconditionFailed or Conflict; anything else
-// is an error. Unsupported stands for a condition that the bucket refuses, which is no promise either.
-func (p *prober) race(ctx context.Context, write func(ctx context.Context, n int) error) (winners int, supported bool, err error) {
-	start := make(chan struct{})
-	results := make([]error, p.o.Writers)
-	var wg sync.WaitGroup
-	for n := range p.o.Writers {
-		wg.Go(func() {
-			<-start
-			results[n] = write(ctx, n)
-		})
-	}
-	close(start)
-	wg.Wait()
-	supported = true
-	var failed error
-	for _, e := range results {
-		switch errkind.Of(e) {
-		case errkind.PreconditionFailed, errkind.Conflict:
-		case errkind.Unsupported:
-			supported = false
-		default:
-			if e == nil {
-				winners++
-			} else {
-				failed = errors.Join(failed, e)
-			}
-		}
-	}
-	return winners, supported, failed
-}
-
-// guard runs the races for one condition. prepare makes the state that the writers race for.
-func (p *prober) guard(ctx context.Context, what string, prepare func(context.Context, string) (string, error), write func(context.Context, string, string, int) error) (driver.Guard, error) {
-	for round := range p.o.Rounds {
-		key := fmt.Sprintf("%s-%d", what, round)
-		tag, err := prepare(ctx, key)
-		if err != nil {
-			return driver.GuardNone, err
-		}
-		winners, supported, err := p.race(ctx, func(ctx context.Context, n int) error { return write(ctx, key, tag, n) })
-		switch {
-		case err != nil:
-			return driver.GuardNone, err
-		case !supported:
-			p.find("The condition of %s is refused by the bucket.", what)
-			return p.instead(), nil
-		case winners > 1:
-			p.find("The condition of %s is not kept: %d of %d writers at once succeeded where one may.", what, winners, p.o.Writers)
-			return p.instead(), nil
-		case winners == 0:
-			p.find("The condition of %s let nobody win of %d writers at once: such writes may need more attempts.", what, p.o.Writers)
-		}
-	}
-	return driver.GuardNative, nil
 }
 
 // instead is what can stand in for a condition that the bucket doesn't keep.
@@ -341,46 +283,6 @@ func (p *prober) deletes(ctx context.Context) error {
 	return nil
 }
 
-// deletesAgainstPuts races deletes with puts for one tag. Several deletes may succeed (a delete of what is gone already
-// is a success on some servers); but a put that succeeded must still be there.
-func (p *prober) deletesAgainstPuts(ctx context.Context) (kept bool, err error) {
-	if p.report.Capabilities.PutMatch != driver.GuardNative {
-		return true, nil // no put can take part; the stale tag was refused
-	}
-	for round := range p.o.Rounds {
-		name := fmt.Sprintf("delete-if-match-%d", round)
-		tag, err := p.base(ctx, name)
-		if err != nil {
-			return false, err
-		}
-		var puts atomic.Int32
-		_, _, err = p.race(ctx, func(ctx context.Context, n int) error {
-			if n%2 == 0 {
-				_, err := p.delete(ctx, name, driver.Precondition{Match: tag})
-				return err
-			}
-			_, err := p.put(ctx, name, fmt.Sprint("writer ", n), driver.Precondition{Match: tag})
-			if err == nil {
-				puts.Add(1)
-			}
-			return err
-		})
-		if err != nil {
-			return false, err
-		}
-		_, err = p.d.Stat(ctx, p.key(name), "")
-		switch {
-		case errkind.Is(err, errkind.NotFound):
-			if puts.Load() > 0 {
-				return false, nil
-			}
-		case err != nil:
-			return false, err
-		}
-	}
-	return true, nil
-}
-
 // overMarker: can a deleted key be created again under If-None-Match:*? (versitygw takes a delete marker for an object.)
 func (p *prober) overMarker(ctx context.Context) error {
 	caps := &p.report.Capabilities
@@ -424,4 +326,45 @@ func (p *prober) readMatch(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// keys: does the server clean keys as paths, and can one key be below another one?
+func (p *prober) keys(ctx context.Context) error {
+	switch _, err := p.put(ctx, "unclean//key", "x", driver.Precondition{}); {
+	case errkind.Is(err, errkind.Invalid):
+		p.find("Keys with empty segments (a//b) are refused by the server.")
+	case err != nil:
+		return err
+	default:
+		there, err := p.listed(ctx, "unclean//key")
+		if err != nil {
+			return err
+		}
+		if p.report.Capabilities.KeysAsPaths = !there; !there {
+			p.find("The server cleans keys as paths: a//b and a/./b become a/b. Keys with empty, \".\" or \"..\" segments are refused.")
+		}
+	}
+	if _, err := p.base(ctx, "object"); err != nil {
+		return err
+	}
+	switch _, err := p.put(ctx, "object/below", "x", driver.Precondition{}); {
+	case errkind.Is(err, errkind.Invalid):
+		p.find("A key below another key (a and a/b) is refused by the server: such pairs can't be synchronized to this bucket.")
+		return nil
+	case err != nil:
+		return err
+	}
+	there, err := p.listed(ctx, "object/below")
+	if err == nil && !there {
+		p.find("Of a key below another key (a and a/b), listings show only the shorter one: scans and conditional deletes miss the other.")
+	}
+	return err
+}
+
+func (p *prober) listed(ctx context.Context, name string) (bool, error) {
+	page, err := p.d.List(ctx, &driver.ListOptions{Prefix: p.key(name), Limit: 1})
+	if err != nil {
+		return false, err
+	}
+	return len(page.Objects) == 1 && page.Objects[0].Key == p.key(name), nil
 }

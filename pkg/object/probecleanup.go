@@ -13,7 +13,7 @@ func (p *prober) key(name string) string {
 	key := p.dir + name
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.keys[key] = true
+	p.wrote[key] = true
 	return key
 }
 
@@ -48,15 +48,15 @@ func (p *prober) delete(ctx context.Context, name string, cond driver.Preconditi
 func (p *prober) cleanup(ctx context.Context) error {
 	var errs []error
 	v, lists := p.d.(driver.Versioner)
-	for key := range p.keys {
+	for key := range p.wrote {
 		ids := p.versions[key]
 		if lists && p.report.Capabilities.Versioned {
-			if all, err := v.Versions(ctx, key); err == nil {
+			if all, err := v.Versions(ctx, key); err == nil && len(all) > 0 {
 				ids = nil
 				for i := range all {
 					ids = append(ids, all[i].VersionID)
 				}
-			} else {
+			} else if err != nil {
 				errs = append(errs, err)
 			}
 		}

@@ -182,4 +182,7 @@ type Capabilities struct {
 	MinPart       int64 // smallest part of a multipart upload but for the last, bytes
 	MaxParts      int
 	MaxKey        int // longest key, bytes
+	// KeysAsPaths: the server cleans keys as if they were file names ("a//b", "./a", "a/../b"), so that two keys become one
+	// object. Such keys are refused.
+	KeysAsPaths bool
 }

@@ -45,6 +45,8 @@ type Lies struct {
 	IgnoreDelete      bool // as MinIO does
 	// MarkerExists makes If-None-Match:* fail over a delete marker, as versitygw does on versioned buckets.
 	MarkerExists bool
+	// ReuseMarker makes a delete of what is deleted already answer the marker that is there, as MinIO does.
+	ReuseMarker bool
 }
 
 // Bucket is a bucket in memory. Make one with New.
@@ -189,6 +191,7 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 // checked is a write whose condition is checked after the fact.
 func (b *Bucket) checked(ctx context.Context, key string, want driver.Precondition, write func(context.Context) (*driver.Attrs, error)) (*driver.Attrs, error) {
 	return guard.Write(ctx, want, guard.Raw{
+		Stat:  func(ctx context.Context) (*driver.Attrs, error) { return b.Stat(ctx, key, "") },
 		Write: write,
 		Remove: func(ctx context.Context, id string) (*driver.Attrs, error) {
 			return b.remove(ctx, key, &driver.DeleteOptions{VersionID: id})
@@ -216,6 +219,9 @@ func (b *Bucket) remove(ctx context.Context, key string, opts *driver.DeleteOpti
 	if !b.versioned && !hasVersions(all) {
 		delete(b.objects, key)
 		return &driver.Attrs{Key: key, RequestID: b.request()}, nil
+	}
+	if cur := b.current(key); b.cfg.Lies.ReuseMarker && b.versioned && cur != nil && cur.attrs.DeleteMarker {
+		return b.answer(cur), nil
 	}
 	marker := &version{attrs: driver.Attrs{Key: key, DeleteMarker: true, ModTime: b.now()}}
 	b.push(key, marker)

@@ -28,6 +28,7 @@ func (b *Bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 // checked is a write whose condition is checked after the fact.
 func (b *Bucket) checked(ctx context.Context, key string, want driver.Precondition, write func(context.Context) (*driver.Attrs, error)) (*driver.Attrs, error) {
 	return guard.Write(ctx, want, guard.Raw{
+		Stat:     func(ctx context.Context) (*driver.Attrs, error) { return b.head(ctx, key, "") },
 		Write:    write,
 		Remove:   func(ctx context.Context, id string) (*driver.Attrs, error) { return b.remove(ctx, key, id, "") },
 		Versions: func(ctx context.Context) ([]driver.Attrs, error) { return b.Versions(ctx, key) },

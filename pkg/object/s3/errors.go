@@ -80,6 +80,8 @@ var byCode = map[string]errkind.Kind{
 	"PermanentRedirect":            errkind.Invalid,     // a wrong region
 	"InvalidObjectState":           errkind.Unsupported, // archived: somebody has to restore it first
 	"NotImplemented":               errkind.Unsupported,
+	"ObjectParentIsFile":           errkind.Invalid, // versitygw, a 409: "a" is an object, so "a/b" can't be one
+	"ExistingObjectIsDirectory":    errkind.Invalid, // the other way round
 	"EntityTooSmall":               errkind.Invalid,
 	"InvalidPart":                  errkind.Invalid,
 }

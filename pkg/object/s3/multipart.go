@@ -157,7 +157,7 @@ func (b *Bucket) complete(ctx context.Context, key, uploadID string, parts []dri
 		sse: out.ServerSideEncryption, meta: out.ResultMetadata, props: opts.Properties,
 	}.attrs(key, size)
 	a.Metadata = opts.Metadata
-	return a, told(a)
+	return told(a)
 }
 
 // Abort implements driver.Multiparter.

@@ -19,6 +19,24 @@ import (
 
 // Stat implements driver.Bucket.
 func (b *Bucket) Stat(ctx context.Context, key, version string) (*driver.Attrs, error) {
+	a, tags, err := b.headTagged(ctx, key, version)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.readTags(ctx, a, tags); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// head is Stat without the tags.
+func (b *Bucket) head(ctx context.Context, key, version string) (*driver.Attrs, error) {
+	a, _, err := b.headTagged(ctx, key, version)
+	return a, err
+}
+
+// headTagged is one HEAD request (and the check of a 404), and the number of tags.
+func (b *Bucket) headTagged(ctx context.Context, key, version string) (*driver.Attrs, int32, error) {
 	rctx, cancel := b.request(ctx, 0)
 	defer cancel()
 	in := &awss3.HeadObjectInput{Bucket: &b.cfg.Bucket, Key: &key, VersionId: opt(version)}
@@ -29,11 +47,11 @@ func (b *Bucket) Stat(ctx context.Context, key, version string) (*driver.Attrs, 
 	if err != nil {
 		switch {
 		case status(err) == http.StatusNotFound && code(err) != "NoSuchBucket":
-			return nil, b.missing(ctx, err)
+			return nil, 0, b.missing(ctx, err)
 		case status(err) == http.StatusMethodNotAllowed && version != "":
-			return nil, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
+			return nil, 0, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
 		}
-		return nil, b.fail(err)
+		return nil, 0, b.fail(err)
 	}
 	b.alive.seen()
 	a := answer{
@@ -45,7 +63,7 @@ func (b *Bucket) Stat(ctx context.Context, key, version string) (*driver.Attrs, 
 			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
 		},
 	}.attrs(key, aws.ToInt64(out.ContentLength))
-	return a, b.readTags(ctx, a, aws.ToInt32(out.TagCount))
+	return a, aws.ToInt32(out.TagCount), nil
 }
 
 // Open implements driver.Bucket.
@@ -184,15 +202,15 @@ func (b *Bucket) put(ctx context.Context, key string, r io.Reader, opts *driver.
 	}.attrs(key, opts.Size)
 	a.Metadata = opts.Metadata
 	a.SHA256 = opts.SHA256 // the server checked it, or it would have refused the body
-	return a, told(a)
+	return told(a)
 }
 
 // told refuses a success without an ETag: nothing could be concluded from it, so the outcome is unknown.
-func told(a *driver.Attrs) error {
+func told(a *driver.Attrs) (*driver.Attrs, error) {
 	if a.ETag == "" {
-		return errkind.New(errkind.Unavailable, "the server answered without an ETag (request %s)", a.RequestID)
+		return nil, errkind.New(errkind.Unavailable, "the server answered without an ETag (request %s)", a.RequestID)
 	}
-	return nil
+	return a, nil
 }
 
 // requestID is "" where the server gave none.

@@ -20,6 +20,7 @@ const undoTimeout = 30 * time.Second
 
 // Raw is the provider's own behaviour, without conditions.
 type Raw struct {
+	Stat     func(ctx context.Context) (*driver.Attrs, error)                   // of the current version
 	Write    func(ctx context.Context) (*driver.Attrs, error)                   // makes a version or a delete marker
 	Remove   func(ctx context.Context, versionID string) (*driver.Attrs, error) // removes one version for good
 	Versions func(ctx context.Context) ([]driver.Attrs, error)                  // newest first
@@ -27,10 +28,24 @@ type Raw struct {
 
 // Write writes if the current version is the one that want names.
 //
-// What remains of the provider's gap: between the write and the check, readers see our write; and a process that dies
-// there leaves a version or marker over a version that nobody checked. That one is not lost, it is below; whoever finds
-// ours later must look below it before concluding anything (object.Predecessor).
+// It looks first: a condition that fails already must not make users see a write that is then taken back, and MinIO
+// answers a delete of what is deleted already with the marker that is there, which is somebody else's.
+//
+// What remains of the provider's gap: between the write and the check, readers see our write. A process that dies there
+// leaves a version or marker over a version that nobody checked; that one is not lost, it is below, and whoever finds
+// ours later must look below it before concluding anything (object.Predecessor). And on MinIO, a user who writes and
+// deletes the key between our look and our delete can see that deletion undone.
 func Write(ctx context.Context, want driver.Precondition, raw Raw) (*driver.Attrs, error) {
+	cur, err := raw.Stat(ctx)
+	if err != nil && !errkind.Is(err, errkind.NotFound) {
+		return nil, err
+	}
+	if err != nil {
+		cur = nil
+	}
+	if !matches(cur, want) {
+		return nil, errkind.New(errkind.PreconditionFailed, "the current version is not the expected one")
+	}
 	ours, err := raw.Write(ctx)
 	if err != nil {
 		return nil, err
