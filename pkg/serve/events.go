@@ -1,0 +1,204 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/cetrace"
+
+	vocabulary "github.com/bucketmesh/bucketmesh/pkg/event"
+)
+
+const scope = "github.com/bucketmesh/bucketmesh/pkg/serve"
+
+// Defaults of Limits.
+const (
+	DefaultMaxBody     = 1 << 20 // what a Kafka broker's ingress takes
+	DefaultConcurrency = 64
+	DefaultTimeout     = 5 * time.Minute // a Knative revision's own default
+	defaultRetryAfter  = time.Second
+)
+
+// Handler handles one event. nil means that it is dealt with for good, be it as a duplicate; the kind of an error says
+// whether it should come again (see Answer). What a handler has to tell goes out through a Sink or an outbox, not as the
+// reply.
+type Handler interface {
+	Handle(ctx context.Context, e event.Event) error
+}
+
+// HandlerFunc is a function as a Handler.
+type HandlerFunc func(ctx context.Context, e event.Event) error
+
+// Handle implements Handler.
+func (f HandlerFunc) Handle(ctx context.Context, e event.Event) error { return f(ctx, e) }
+
+// Limits bound what senders can take. The zero value of a field is its default.
+type Limits struct {
+	MaxBody     int64         // bytes of a request's body; more is answered with 413
+	Concurrency int           // requests at once; more are answered with 429
+	Timeout     time.Duration // of the handling of one request
+}
+
+// Handler is h within the limits. A body that is too large fails h's read with an error that Answer turns into 413.
+func (l Limits) Handler(h http.Handler) http.Handler {
+	setDefault(&l.MaxBody, DefaultMaxBody)
+	setDefault(&l.Concurrency, DefaultConcurrency)
+	setDefault(&l.Timeout, DefaultTimeout)
+	free := make(chan struct{}, l.Concurrency)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case free <- struct{}{}:
+			defer func() { <-free }()
+		default:
+			Answer(w, errkind.New(errkind.Throttled, "all %d handlers are busy", l.Concurrency))
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), l.Timeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, l.MaxBody)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Answer writes the answer to a request that ended with err: 202 with an empty body for nil, else the status of the
+// error's kind with its text. 429 says when to come back, 503 too if the error knows (errkind.After).
+func Answer(w http.ResponseWriter, err error) {
+	if err == nil {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	status := errkind.Of(err).HTTPStatus()
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	delay := errkind.Delay(err)
+	if status == http.StatusTooManyRequests && delay == 0 {
+		delay = defaultRetryAfter
+	}
+	if delay > 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(delay.Seconds())), 10))
+	}
+	http.Error(w, err.Error(), status)
+}
+
+// EventsOptions of Events.
+type EventsOptions struct {
+	Limits
+	Logger    *slog.Logger // discarded if nil
+	Telemetry *Telemetry   // none if nil
+}
+
+// Events is h as an http.Handler that takes CloudEvents 1.0, one per POST, in binary or structured mode.
+func Events(h Handler, o EventsOptions) (http.Handler, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = NoTelemetry()
+	}
+	meter := o.Telemetry.Meter.Meter(scope)
+	duration, err := meter.Float64Histogram("bucketmesh.event.duration", metric.WithUnit("s"),
+		metric.WithDescription("Time to handle one event, by type and by the kind of the error, ok if there was none."))
+	if err != nil {
+		return nil, fmt.Errorf("create instrument: %w", err)
+	}
+	s := &events{handler: h, log: o.Logger, tracer: o.Telemetry.Tracer.Tracer(scope), duration: duration}
+	return o.Limits.Handler(s), nil
+}
+
+type events struct {
+	handler  Handler
+	log      *slog.Logger
+	tracer   trace.Tracer
+	duration metric.Float64Histogram
+}
+
+func (s *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "events are posted", http.StatusMethodNotAllowed)
+		return
+	}
+	e, err := read(r)
+	if err != nil {
+		s.log.WarnContext(r.Context(), "request is no event", "error", err)
+		Answer(w, err)
+		return
+	}
+	Answer(w, s.handle(r.Context(), e))
+}
+
+// read reads the body before it is looked at, so that a failed read is not taken for a wrong event.
+func read(r *http.Request) (event.Event, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return event.Event{}, errkind.New(errkind.Invalid, "read event: %w", err)
+		}
+		return event.Event{}, errkind.New(errkind.Unavailable, "read event: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	e, err := cehttp.NewEventFromHTTPRequest(r)
+	if err == nil {
+		err = e.Validate()
+	}
+	if err != nil {
+		return event.Event{}, errkind.New(errkind.Invalid, "read event: %w", err)
+	}
+	return *e, nil
+}
+
+func (s *events) handle(ctx context.Context, e event.Event) (err error) {
+	begin := time.Now()
+	ctx, span := s.tracer.Start(cetrace.Extract(ctx, e), "handle "+e.Type(), trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(
+			attribute.String("cloudevents.event_id", e.ID()),
+			attribute.String("cloudevents.event_source", e.Source()),
+			attribute.String("cloudevents.event_type", e.Type()),
+		))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("handle event: panic: %v", p)
+			s.log.ErrorContext(ctx, "handler panicked", "id", e.ID(), "type", e.Type(), "panic", p, "stack", string(debug.Stack()))
+		}
+		outcome := "ok"
+		if err != nil {
+			outcome = errkind.Of(err).String()
+			span.RecordError(err)
+			span.SetStatus(codes.Error, outcome)
+			s.log.WarnContext(ctx, "event failed", "id", e.ID(), "type", e.Type(), "subject", e.Subject(), "kind", outcome, "error", err)
+		}
+		s.duration.Record(ctx, time.Since(begin).Seconds(),
+			metric.WithAttributes(attribute.String("type", knownType(e.Type())), attribute.String("outcome", outcome)))
+		span.End()
+	}()
+	return s.handler.Handle(ctx, e)
+}
+
+// knownType keeps the number of time series bounded: anybody can post an event of any type.
+func knownType(t string) string {
+	if strings.HasPrefix(t, vocabulary.Prefix) && len(t) < 64 {
+		return t
+	}
+	return "other"
+}

@@ -1,0 +1,258 @@
+// Package serve is the HTTP runtime of every service: it reads events, bounds what a sender can take, turns the kind of
+// an error into the answer that makes a broker do the right thing, is observed, and drains on SIGTERM. It also holds Sink,
+// the way out to a broker over HTTP.
+//
+// A service is a Handler, or an http.Handler of its own, given to Main or Run. What the package needs is handed in; it
+// sets no global, OpenTelemetry's included. Nothing runs after an answer was sent.
+//
+// Errors have the kinds of package errkind; see Answer for how they are answered and HTTPSink for how answers are
+// understood.
+//
+// Concurrency: everything here may be used from many goroutines; a Handler must allow that too.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"knative.dev/pkg/network/handlers"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+)
+
+// Defaults of a Config.
+const (
+	DefaultAddr         = ":8080"
+	DefaultQuietPeriod  = time.Second // in a Knative Service, SIGTERM comes after the queue proxy has drained
+	DefaultDrainTimeout = 30 * time.Second
+
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = time.Minute // of a whole request; bodies are small
+	idleTimeout       = 2 * time.Minute
+	checkTimeout      = 3 * time.Second
+	flushTimeout      = 5 * time.Second
+)
+
+// Paths that the runtime answers itself.
+const (
+	LivePath  = "/healthz" // the process runs: no look at anything else
+	ReadyPath = "/readyz"  // the checks pass, and it does not drain
+)
+
+// reserved ports belong to Knative's queue proxy, which shares the network of the service.
+var reserved = []int{8012, 8013, 8022, 8112, 9090, 9091}
+
+// Check says whether something that the service needs is there. Name is shown to who asks for readiness, the error is only
+// logged.
+type Check struct {
+	Name string
+	Do   func(ctx context.Context) error
+}
+
+// Config of Run. The zero value of a field is its default.
+type Config struct {
+	Name         string // of the service, in traces and logs
+	Addr         string // host:port to listen on
+	Listener     net.Listener
+	OnListen     func(net.Addr)
+	Handler      http.Handler // required
+	Ready        []Check
+	QuietPeriod  time.Duration // after SIGTERM: ends listening when no request came for this long
+	DrainTimeout time.Duration // after SIGTERM: for all of it; then requests that still run are canceled
+	Logger       *slog.Logger  // discarded if nil
+	Telemetry    *Telemetry    // none if nil
+}
+
+// Run serves until ctx is done, then drains: readiness fails, requests are still taken until none came for QuietPeriod,
+// then new ones are refused and those under way are finished. It returns nil if all of them were, within DrainTimeout.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Handler == nil {
+		return errkind.New(errkind.Invalid, "serve %s: no handler", cfg.Name)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Telemetry == nil {
+		cfg.Telemetry = NoTelemetry()
+	}
+	setDefault(&cfg.Addr, DefaultAddr)
+	setDefault(&cfg.QuietPeriod, DefaultQuietPeriod)
+	setDefault(&cfg.DrainTimeout, DefaultDrainTimeout)
+	listener := cfg.Listener
+	if listener == nil {
+		if err := checkPort(cfg.Addr); err != nil {
+			return err
+		}
+		var err error
+		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Addr); err != nil {
+			return errkind.New(errkind.Invalid, "listen on %s: %w", cfg.Addr, err)
+		}
+	}
+
+	drainer := &handlers.Drainer{
+		Inner: otelhttp.NewHandler(cfg.Handler, cfg.Name,
+			otelhttp.WithTracerProvider(cfg.Telemetry.Tracer),
+			otelhttp.WithMeterProvider(cfg.Telemetry.Meter),
+			otelhttp.WithPropagators(cfg.Telemetry.Propagator)),
+		QuietPeriod: cfg.QuietPeriod,
+	}
+	var draining atomic.Bool
+	mux := http.NewServeMux()
+	mux.HandleFunc(LivePath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.Handle(ReadyPath, readiness(cfg, &draining))
+	mux.Handle("/", drainer)
+
+	// Requests outlive ctx: they are what draining is for.
+	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelRequests(nil)
+	server := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	cfg.Logger.Info("serving", "address", listener.Addr().String())
+	if cfg.OnListen != nil {
+		cfg.OnListen(listener.Addr())
+	}
+
+	select {
+	case err := <-served:
+		return errkind.New(errkind.Unavailable, "serve %s: %w", cfg.Name, err)
+	case <-ctx.Done():
+	}
+
+	cfg.Logger.Info("draining")
+	begin := time.Now()
+	draining.Store(true)
+	server.SetKeepAlivesEnabled(false)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
+	defer cancel()
+	quiet := make(chan struct{})
+	go func() {
+		drainer.Drain()
+		close(quiet)
+	}()
+	select {
+	case <-quiet:
+	case <-limit.Done(): // requests never ceased to come
+		drainer.Reset()
+		<-quiet
+	}
+	if err := server.Shutdown(limit); err != nil {
+		cancelRequests(errDrain)
+		return errkind.New(errkind.Canceled, "drain %s: %w", cfg.Name, errors.Join(errDrain, server.Close()))
+	}
+	cfg.Logger.Info("drained", "duration", time.Since(begin))
+	return nil
+}
+
+var errDrain = errors.New("requests under way were canceled, the time for draining is over")
+
+// readiness answers whether requests should be sent here.
+func readiness(cfg Config, draining *atomic.Bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if draining.Load() {
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+		defer cancel()
+		for _, c := range cfg.Ready {
+			if err := c.Do(ctx); err != nil {
+				cfg.Logger.WarnContext(ctx, "not ready", "check", c.Name, "error", err)
+				http.Error(w, "not ready: "+c.Name, http.StatusServiceUnavailable)
+				return
+			}
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+}
+
+// checkPort refuses the ports of Knative's queue proxy, where the failure would be a puzzle.
+func checkPort(addr string) error {
+	_, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return errkind.New(errkind.Invalid, "listen on %q: must be host:port: %w", addr, err)
+	}
+	if port, err := strconv.Atoi(text); err == nil && slices.Contains(reserved, port) {
+		return errkind.New(errkind.Invalid, "listen on %q: port %d belongs to Knative's queue proxy; take another one", addr, port)
+	}
+	return nil
+}
+
+// Runtime is what Main hands to a service.
+type Runtime struct {
+	Logger    *slog.Logger
+	Telemetry *Telemetry
+	Getenv    func(string) string
+}
+
+// Main is the life of a service program: it sets up logging and telemetry from the environment (LOG_LEVEL, PORT,
+// METRICS_ADDR, OTEL_*), has build make the service, and runs it until SIGTERM or an interrupt. A second signal ends the
+// process at once. It returns the exit code. build may set what it likes in the Config; the rest is filled in.
+func Main(name, version string, build func(ctx context.Context, rt Runtime) (Config, error)) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // gives the second signal its usual meaning back
+	log, err := NewLogger(os.Stderr, name, os.Getenv("LOG_LEVEL"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := runMain(ctx, name, version, log, build); err != nil {
+		log.Error("service failed", "error", err, "kind", errkind.Of(err).String())
+		return 1
+	}
+	return 0
+}
+
+func runMain(ctx context.Context, name, version string, log *slog.Logger, build func(context.Context, Runtime) (Config, error)) (err error) {
+	telemetry, err := NewTelemetry(ctx, TelemetryConfig{
+		Service: name, Version: version, MetricsAddr: os.Getenv("METRICS_ADDR"), Logger: log,
+		OTLP: os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "",
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// ctx is done by now, and what was measured last is what matters.
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		err = errors.Join(err, telemetry.Shutdown(flush))
+	}()
+	cfg, err := build(ctx, Runtime{Logger: log, Telemetry: telemetry, Getenv: os.Getenv})
+	if err != nil {
+		return err
+	}
+	setDefault(&cfg.Name, name)
+	setDefault(&cfg.Logger, log)
+	setDefault(&cfg.Telemetry, telemetry)
+	if port := os.Getenv("PORT"); port != "" && cfg.Addr == "" {
+		cfg.Addr = ":" + port
+	}
+	return Run(ctx, cfg)
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
