@@ -20,7 +20,9 @@ type list []audit.Entry
 
 func (l list) Append(context.Context, audit.Event) error { return errors.ErrUnsupported }
 
-func (l list) AppendBatch(context.Context, []audit.Event) (int, error) { return 0, errors.ErrUnsupported }
+func (l list) AppendBatch(context.Context, []audit.Event) (int, error) {
+	return 0, errors.ErrUnsupported
+}
 
 func (l list) Range(_ context.Context, after int64, limit int) ([]audit.Entry, error) {
 	after = min(after, int64(len(l)))

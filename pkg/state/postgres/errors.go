@@ -54,8 +54,7 @@ func (s *Store) try(ctx context.Context, again func(error) bool, fn func(ctx con
 // again reports whether err says that nothing was changed, by chance: PostgreSQL undid the transaction in favour of
 // another one, or a pooled connection was found dead before anything was sent.
 func again(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == serializationFailure || pg.Code == deadlockDetected
 	}
 	var connect *pgconn.ConnectError
@@ -65,8 +64,7 @@ func again(err error) bool {
 // broken reports whether a connection that was there broke under the call. Not to get one at all, or to run out of
 // time, is something else: the caller knows better when to try that again.
 func broken(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08")
 	}
 	var connect *pgconn.ConnectError

@@ -114,8 +114,7 @@ func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (in
 		// Nothing to remove; but only an insert can make sure that there is nothing, until the transaction ends.
 		rev, err = s.pair(ctx, insertRow, []any{row.Group, key, 0, "{}"}, removeRow, args(0, -1, nil))
 	case fx.Remove:
-		rev, err = s.single(ctx, removeRow, args(row.Rev, shard, nil))
-		rev = 0
+		_, err = s.single(ctx, removeRow, args(row.Rev, shard, nil))
 	case row.Rev == 0:
 		first := record.NextRev(s.o.Now(), 0, 0)
 		rev, err = s.pair(ctx, insertRow, []any{row.Group, key, first, doc}, createdRow, args(first, shard, nil))

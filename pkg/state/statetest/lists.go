@@ -140,11 +140,11 @@ func dirtyDue(t *testing.T, s state.Store) {
 	} {
 		due, err := s.Due(ctx, group, c.now, c.limit)
 		check(t, err)
-		var got string
+		var got []string
 		for _, d := range due {
-			got += d.Key
+			got = append(got, d.Key)
 		}
-		equal(t, got, c.want)
+		equal(t, strings.Join(got, ""), c.want)
 	}
 	check(t, s.MarkDirty(ctx, group, []string{"zero"}, time.Time{}, "")) // the zero time is long ago
 	next, _, err = s.NextDue(ctx, group)

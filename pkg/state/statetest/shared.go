@@ -10,7 +10,8 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
-// Database makes an empty database, to be used by several stores; the function that it returns opens one more store.
+// Database makes an empty database, to be used by several stores; the function that it returns opens one more store,
+// with the clock Frozen.
 type Database func(t *testing.T) (open func() (state.Store, error))
 
 // RunShared tests stores that share a database, as several processes do, and what is left after a store was closed.
@@ -28,6 +29,10 @@ func RunShared(t *testing.T, database Database) {
 		t.Parallel()
 		open := database(t)
 		race(t, []state.Store{opened(t, open), opened(t, open), opened(t, open)})
+	})
+	t.Run("Shared/race of creates and removes", func(t *testing.T) {
+		t.Parallel()
+		commitRaceRemove(t, opened(t, database(t)))
 	})
 	t.Run("Shared/reopened", func(t *testing.T) {
 		t.Parallel()

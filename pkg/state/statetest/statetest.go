@@ -346,8 +346,7 @@ func wantKind(t testing.TB, err error, kind errkind.Kind) {
 	if !errkind.Is(err, kind) {
 		t.Fatalf("error is %v, want kind %v", err, kind)
 	}
-	var e *errkind.Error
-	if !errors.As(err, &e) {
+	if _, ok := errors.AsType[*errkind.Error](err); !ok {
 		t.Fatalf("error %v was not classified", err)
 	}
 }
