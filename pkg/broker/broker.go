@@ -35,6 +35,7 @@ import (
 
 // Bounds and defaults of a Broker.
 const (
+	DefaultName         = "bucketmesh"
 	DefaultMaxBytes     = 1 << 30
 	DefaultMaxDeadBytes = 256 << 20
 	DefaultDedupe       = 2 * time.Minute
@@ -52,6 +53,8 @@ type Config struct {
 	Dir string // the embedded server keeps its files here, and no other process may use it meanwhile
 	URL string // an outside NATS server with JetStream, nats://...
 
+	Name string // a DNS label that sets this broker apart from others on one outside server
+
 	MaxBytes     int64         // of events that are not yet handled, in bytes; when it is reached, Publish fails
 	MaxDeadBytes int64         // of dead letters, in bytes; when it is reached, failed events stay with their trigger
 	MaxAge       time.Duration // events and dead letters older than this are dropped; 0, the default, is never
@@ -66,6 +69,10 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if (c.Dir == "") == (c.URL == "") {
 		return c, errkind.New(errkind.Invalid, "open broker: exactly one of a directory and a URL is needed")
+	}
+	setDefault(&c.Name, DefaultName)
+	if !dnsLabel.MatchString(c.Name) {
+		return c, errkind.New(errkind.Invalid, "open broker: name %q: must be a DNS label (a-z, 0-9, -)", c.Name)
 	}
 	setDefault(&c.MaxBytes, DefaultMaxBytes)
 	setDefault(&c.MaxDeadBytes, DefaultMaxDeadBytes)
@@ -91,10 +98,27 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
+// names in NATS.
+type names struct {
+	eventsStream, deadStream string
+	events                   string // subject, followed by the event's type
+	replay                   string // subject in the stream of events, followed by the trigger it is for
+	dead                     string // subject, followed by the trigger that gave up
+	raw                      string // subject
+}
+
+func makeNames(broker string) names {
+	return names{
+		eventsStream: broker + "-events", deadStream: broker + "-dead",
+		events: broker + ".events", replay: broker + ".replay", dead: broker + ".dead.trigger", raw: broker + ".dead.raw",
+	}
+}
+
 // Broker keeps events and hands them to triggers. See the package comment.
 type Broker struct {
 	cfg    Config
 	log    *slog.Logger
+	names  names
 	server *server.Server // nil if it is an outside one
 	lock   *os.File       // of Config.Dir
 	nc     *nats.Conn
@@ -123,7 +147,7 @@ func Open(ctx context.Context, cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: cfg.Logger, subscribed: map[string]bool{}}
+	b := &Broker{cfg: cfg, log: cfg.Logger, names: makeNames(cfg.Name), subscribed: map[string]bool{}}
 	b.fetching, b.stopFetch = context.WithCancel(context.WithoutCancel(ctx))
 	b.handling, b.stopHandle = context.WithCancel(context.WithoutCancel(ctx))
 	if err := b.open(ctx); err != nil {
@@ -156,8 +180,8 @@ func (b *Broker) open(ctx context.Context) (err error) {
 		return errkind.New(errkind.Unavailable, "open broker: %w", err)
 	}
 	if b.events, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:     eventsStream,
-		Subjects: []string{eventsSubject + ".>", replaySubject + ".>"},
+		Name:     b.names.eventsStream,
+		Subjects: []string{b.names.events + ".>", b.names.replay + ".>"},
 		// Interest: an event goes when every trigger has acknowledged it, so that the store holds what is pending only.
 		Retention:  jetstream.InterestPolicy,
 		Discard:    jetstream.DiscardNew,
@@ -169,8 +193,8 @@ func (b *Broker) open(ctx context.Context) (err error) {
 		return errkind.New(errkind.Unavailable, "create event stream: %w", err)
 	}
 	if b.dead, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:        deadStream,
-		Subjects:    []string{deadSubject + ".>"},
+		Name:        b.names.deadStream,
+		Subjects:    []string{b.names.dead + ".>", b.names.raw},
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardNew,
 		MaxBytes:    b.cfg.MaxDeadBytes,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -167,6 +168,17 @@ func TestOutsideServer(t *testing.T) {
 	subscribe(t, b, Trigger{Name: "one"}, got.Handle)
 	publish(t, publisher, newEvent("1", "x"))
 	eventually(t, "delivery", func() bool { return got.count("1") == 1 })
+
+	// A broker of another name on the same server has events of its own.
+	apart := open(t, Config{URL: s.ClientURL(), Name: "apart"})
+	var other recorder
+	subscribe(t, apart, Trigger{Name: "one"}, other.Handle)
+	publish(t, apart, newEvent("2", "x"))
+	publish(t, publisher, newEvent("3", "x"))
+	eventually(t, "delivery", func() bool { return got.count("3") == 1 && other.count("2") == 1 })
+	if got.count("2") != 0 || other.count("3") != 0 {
+		t.Error("the brokers share events")
+	}
 }
 
 func TestOpenKeepsThePasswordOfTheURLToItself(t *testing.T) {
@@ -187,7 +199,7 @@ func TestOpenKeepsThePasswordOfTheURLToItself(t *testing.T) {
 }
 
 func TestOpenNeedsOnePlace(t *testing.T) {
-	for _, cfg := range []Config{{}, {Dir: "x", URL: "y"}, {Dir: "x", MaxBytes: -1}} {
+	for _, cfg := range []Config{{}, {Dir: "x", URL: "y"}, {Dir: "x", MaxBytes: -1}, {Dir: "x", Name: "a.b"}} {
 		if _, err := Open(t.Context(), cfg); !errkind.Is(err, errkind.Invalid) {
 			t.Errorf("%+v: error %v, want invalid", cfg, err)
 		}
@@ -334,4 +346,42 @@ func BenchmarkPublishToHandler(b *testing.B) {
 		latency = append(latency, (<-arrived).Sub(begin))
 	}
 	report(b, latency)
+}
+
+// BenchmarkThroughput publishes in batches while four triggers handle everything.
+func BenchmarkThroughput(b *testing.B) {
+	br, err := Open(b.Context(), Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := br.Close(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}()
+	const triggers, batch = 4, 100
+	var handled atomic.Int64
+	for i := range triggers {
+		if err := br.Subscribe(b.Context(), Trigger{Name: fmt.Sprint("t", i)}, HandlerFunc(func(context.Context, event.Event) error {
+			handled.Add(1)
+			return nil
+		})); err != nil {
+			b.Fatal(err)
+		}
+	}
+	published := 0
+	for b.Loop() {
+		events := make([]event.Event, batch)
+		for i := range events {
+			events[i] = newEvent(fmt.Sprint(published+i), "x")
+		}
+		if err := br.Publish(b.Context(), events...); err != nil {
+			b.Fatal(err)
+		}
+		published += batch
+	}
+	for handled.Load() < int64(published*triggers) {
+		runtime.Gosched()
+	}
+	b.ReportMetric(float64(published)/b.Elapsed().Seconds(), "events/s")
 }

@@ -49,7 +49,7 @@ type DeadLetter struct {
 func (b *Broker) StoreRaw(ctx context.Context, raw []byte, contentType, reason string) error {
 	whole := len(raw)
 	raw = raw[:min(int64(whole), b.nc.MaxPayload()-headerSpace)]
-	m := deadMessage(deadSubject+".raw", raw, contentType, reason)
+	m := deadMessage(b.names.raw, raw, contentType, reason)
 	if len(raw) < whole {
 		m.Header.Set(headerCut, strconv.Itoa(whole))
 	}
@@ -93,7 +93,7 @@ func (b *Broker) eachDead(ctx context.Context, f func(DeadLetter) (bool, error))
 	}
 	// Letters that arrive meanwhile are not looked at: a replay that fails again would go on for ever.
 	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		m, err := b.dead.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(deadSubject+".>")) // the first at seq or after it
+		m, err := b.dead.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(b.cfg.Name+".dead.>")) // the first at seq or after it
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
@@ -167,11 +167,11 @@ func (b *Broker) replay(ctx context.Context, d DeadLetter) error {
 	} else if err != nil {
 		return errkind.New(errkind.Unavailable, "replay dead letter %s: %w", d.ID, err)
 	}
-	m, err := encode(*d.Event)
+	m, err := b.encode(*d.Event)
 	if err != nil {
 		return err
 	}
-	m.Subject = replaySubject + "." + d.Trigger
+	m.Subject = b.names.replay + "." + d.Trigger
 	m.Header.Set(jetstream.MsgIDHeader, messageID("replay", d.ID, d.Time.String())) // not the event's: that one was seen
 	if err := b.publish(ctx, m); err != nil {
 		return err

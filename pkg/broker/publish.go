@@ -17,15 +17,6 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/serve/cetrace"
 )
 
-// Names in NATS.
-const (
-	eventsStream  = "BUCKETMESH_EVENTS"
-	eventsSubject = "bucketmesh.events" // .<type>
-	replaySubject = "bucketmesh.replay" // .<trigger>: in the event stream, but for one trigger only
-	deadStream    = "BUCKETMESH_DEAD"
-	deadSubject   = "bucketmesh.dead" // .trigger.<trigger> or .raw
-)
-
 // publishWindow bounds how many events of one Publish wait for their acknowledgement at once.
 const publishWindow = 256
 
@@ -35,7 +26,7 @@ const publishWindow = 256
 func (b *Broker) Publish(ctx context.Context, events ...event.Event) error {
 	msgs := make([]*nats.Msg, len(events))
 	for i, e := range events {
-		m, err := encode(cetrace.Inject(ctx, e))
+		m, err := b.encode(cetrace.Inject(ctx, e))
 		if err != nil {
 			return err
 		}
@@ -108,7 +99,7 @@ func storeError(err error) error {
 }
 
 // encode makes the message of an event: structured JSON, so that it reads the same in any NATS tool.
-func encode(e event.Event) (*nats.Msg, error) {
+func (b *Broker) encode(e event.Event) (*nats.Msg, error) {
 	if err := e.Validate(); err != nil {
 		return nil, errkind.New(errkind.Invalid, "publish event %q: %w", e.ID(), err)
 	}
@@ -116,7 +107,7 @@ func encode(e event.Event) (*nats.Msg, error) {
 	if err != nil {
 		return nil, errkind.New(errkind.Invalid, "encode event %q: %w", e.ID(), err)
 	}
-	m := nats.NewMsg(eventsSubject + "." + token(e.Type()))
+	m := nats.NewMsg(b.names.events + "." + token(e.Type()))
 	m.Header.Set(headerContentType, event.ApplicationCloudEventsJSON)
 	m.Header.Set(nats.MsgIdHdr, messageID(e.Source(), e.ID()))
 	m.Data = data

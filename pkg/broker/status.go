@@ -40,7 +40,7 @@ func (b *Broker) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return fail(err)
 	}
-	dead, err := b.dead.Info(ctx, jetstream.WithSubjectFilter(deadSubject+".>"))
+	dead, err := b.dead.Info(ctx, jetstream.WithSubjectFilter(b.names.dead+".>"))
 	if err != nil {
 		return fail(err)
 	}
@@ -52,7 +52,7 @@ func (b *Broker) Status(ctx context.Context) (Status, error) {
 			Pending:  c.NumPending,
 			InFlight: c.NumAckPending,
 			Retried:  c.NumRedelivered,
-			Dead:     dead.State.Subjects[deadSubject+".trigger."+c.Name],
+			Dead:     dead.State.Subjects[b.names.dead+"."+c.Name],
 		})
 	}
 	if err := list.Err(); err != nil {

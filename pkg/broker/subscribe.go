@@ -52,7 +52,7 @@ func (b *Broker) Declare(ctx context.Context, triggers ...Trigger) error {
 func (b *Broker) declare(ctx context.Context, t Trigger) (jetstream.Consumer, error) {
 	c, err := b.events.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:        t.Name,
-		FilterSubjects: []string{eventsSubject + ".>", replaySubject + "." + t.Name},
+		FilterSubjects: []string{b.names.events + ".>", b.names.replay + "." + t.Name},
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckExplicitPolicy,
 		AckWait:        b.cfg.AckWait,
@@ -164,7 +164,7 @@ func (s *subscription) deliver(msg jetstream.Msg) {
 		return
 	}
 	// A replay is what a person asked for: it does not have to pass a filter that may have changed meanwhile.
-	replay := strings.HasPrefix(msg.Subject(), replaySubject+".")
+	replay := strings.HasPrefix(msg.Subject(), b.names.replay+".")
 	if !replay && s.filter.Filter(b.handling, e) == eventfilter.FailFilter {
 		s.ack(msg)
 		return
@@ -223,7 +223,7 @@ func (s *subscription) handle(msg jetstream.Msg, e event.Event) (err error) {
 // bury makes a dead letter of a message, and acknowledges the message only when the letter is kept.
 func (s *subscription) bury(msg jetstream.Msg, e *event.Event, attempt int, sequence uint64, cause error) {
 	b := s.broker
-	letter := deadMessage(deadSubject+".trigger."+s.trigger.Name, msg.Data(), msg.Headers().Get(headerContentType), cause.Error())
+	letter := deadMessage(b.names.dead+"."+s.trigger.Name, msg.Data(), msg.Headers().Get(headerContentType), cause.Error())
 	letter.Header.Set(headerTrigger, s.trigger.Name)
 	letter.Header.Set(headerKind, errkind.Of(cause).String())
 	letter.Header.Set(headerAttempts, strconv.Itoa(attempt))

@@ -4,30 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"net/http"
-	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
-	"github.com/bucketmesh/bucketmesh/pkg/serve/cetrace"
-
-	vocabulary "github.com/bucketmesh/bucketmesh/pkg/event"
 )
-
-const scope = "github.com/bucketmesh/bucketmesh/pkg/serve"
 
 // Defaults of Limits.
 const (
@@ -101,36 +89,28 @@ func Answer(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), status)
 }
 
-// EventsOptions of Events.
-type EventsOptions struct {
-	Limits
+// Options of Events and Observe.
+type Options struct {
+	Limits                 // Events only
 	Logger    *slog.Logger // discarded if nil
 	Telemetry *Telemetry   // none if nil
 }
 
-// Events is h as an http.Handler that takes CloudEvents 1.0, one per POST, in binary or structured mode.
-func Events(h Handler, o EventsOptions) (http.Handler, error) {
+// Events is h, observed, as an http.Handler that takes CloudEvents 1.0, one per POST, in binary or structured mode.
+func Events(h Handler, o Options) (http.Handler, error) {
+	observed, err := Observe(h, o)
+	if err != nil {
+		return nil, err
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Telemetry == nil {
-		o.Telemetry = NoTelemetry()
-	}
-	meter := o.Telemetry.Meter.Meter(scope)
-	duration, err := meter.Float64Histogram("bucketmesh.event.duration", metric.WithUnit("s"),
-		metric.WithDescription("Time to handle one event, by type and by the kind of the error, ok if there was none."))
-	if err != nil {
-		return nil, fmt.Errorf("create instrument: %w", err)
-	}
-	s := &events{handler: h, log: o.Logger, tracer: o.Telemetry.Tracer.Tracer(scope), duration: duration}
-	return o.Limits.Handler(s), nil
+	return o.Limits.Handler(&events{handler: observed, log: o.Logger}), nil
 }
 
 type events struct {
-	handler  Handler
-	log      *slog.Logger
-	tracer   trace.Tracer
-	duration metric.Float64Histogram
+	handler Handler
+	log     *slog.Logger
 }
 
 func (s *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -145,7 +125,7 @@ func (s *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Answer(w, err)
 		return
 	}
-	Answer(w, s.handle(r.Context(), e))
+	Answer(w, s.handler.Handle(r.Context(), e))
 }
 
 // read reads the body before it is looked at, so that a failed read is not taken for a wrong event.
@@ -166,39 +146,4 @@ func read(r *http.Request) (event.Event, error) {
 		return event.Event{}, errkind.New(errkind.Invalid, "read event: %w", err)
 	}
 	return *e, nil
-}
-
-func (s *events) handle(ctx context.Context, e event.Event) (err error) {
-	begin := time.Now()
-	ctx, span := s.tracer.Start(cetrace.Extract(ctx, e), "handle "+e.Type(), trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithAttributes(
-			attribute.String("cloudevents.event_id", e.ID()),
-			attribute.String("cloudevents.event_source", e.Source()),
-			attribute.String("cloudevents.event_type", e.Type()),
-		))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("handle event: panic: %v", p)
-			s.log.ErrorContext(ctx, "handler panicked", "id", e.ID(), "type", e.Type(), "panic", p, "stack", string(debug.Stack()))
-		}
-		outcome := "ok"
-		if err != nil {
-			outcome = errkind.Of(err).String()
-			span.RecordError(err)
-			span.SetStatus(codes.Error, outcome)
-			s.log.WarnContext(ctx, "event failed", "id", e.ID(), "type", e.Type(), "subject", e.Subject(), "kind", outcome, "error", err)
-		}
-		s.duration.Record(ctx, time.Since(begin).Seconds(),
-			metric.WithAttributes(attribute.String("type", knownType(e.Type())), attribute.String("outcome", outcome)))
-		span.End()
-	}()
-	return s.handler.Handle(ctx, e)
-}
-
-// knownType keeps the number of time series bounded: anybody can post an event of any type.
-func knownType(t string) string {
-	if strings.HasPrefix(t, vocabulary.Prefix) && len(t) < 64 {
-		return t
-	}
-	return "other"
 }

@@ -21,7 +21,7 @@ import (
 
 const structured = `{"specversion":"1.0","id":"1","source":"https://s3.example/b","type":"t","subject":"a%20b","data":{"k":"v"}}`
 
-func service(t *testing.T, o serve.EventsOptions, h serve.HandlerFunc) *httptest.Server {
+func service(t *testing.T, o serve.Options, h serve.HandlerFunc) *httptest.Server {
 	t.Helper()
 	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	handler, err := serve.Events(h, o)
@@ -57,7 +57,7 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 		{"unknown", errors.New("what"), 503, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := service(t, serve.EventsOptions{}, func(context.Context, event.Event) error { return tt.err })
+			s := service(t, serve.Options{}, func(context.Context, event.Event) error { return tt.err })
 			r, err := http.Post(s.URL, "application/cloudevents+json", strings.NewReader(structured))
 			if err != nil {
 				t.Fatal(err)
@@ -79,7 +79,7 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 }
 
 func TestPanicIsTransient(t *testing.T) {
-	s := service(t, serve.EventsOptions{}, func(context.Context, event.Event) error { panic("a mistake") })
+	s := service(t, serve.Options{}, func(context.Context, event.Event) error { panic("a mistake") })
 	for range 2 { // the service lives on
 		if got, err := post(s.URL, structured); got != 503 || err != nil {
 			t.Errorf("answer %d, %v", got, err)
@@ -89,7 +89,7 @@ func TestPanicIsTransient(t *testing.T) {
 
 func TestEventIsReadInBothModes(t *testing.T) {
 	got := make(chan event.Event, 1)
-	s := service(t, serve.EventsOptions{}, func(_ context.Context, e event.Event) error {
+	s := service(t, serve.Options{}, func(_ context.Context, e event.Event) error {
 		got <- e
 		return nil
 	})
@@ -119,7 +119,7 @@ func TestEventIsReadInBothModes(t *testing.T) {
 }
 
 func TestWhatIsNoEventIsPoison(t *testing.T) {
-	s := service(t, serve.EventsOptions{}, func(context.Context, event.Event) error {
+	s := service(t, serve.Options{}, func(context.Context, event.Event) error {
 		t.Error("the handler was called")
 		return nil
 	})
@@ -149,7 +149,7 @@ func TestWhatIsNoEventIsPoison(t *testing.T) {
 
 func TestBodyIsBounded(t *testing.T) {
 	const limit = 1000
-	s := service(t, serve.EventsOptions{Limits: serve.Limits{MaxBody: limit}}, func(context.Context, event.Event) error { return nil })
+	s := service(t, serve.Options{Limits: serve.Limits{MaxBody: limit}}, func(context.Context, event.Event) error { return nil })
 	fill := func(size int) string {
 		return structured + strings.Repeat(" ", size-len(structured))
 	}
@@ -172,7 +172,7 @@ func TestBodyIsBounded(t *testing.T) {
 func TestConcurrencyIsBounded(t *testing.T) {
 	const limit = 3
 	started, release := make(chan struct{}, limit+1), make(chan struct{})
-	s := service(t, serve.EventsOptions{Limits: serve.Limits{Concurrency: limit}}, func(context.Context, event.Event) error {
+	s := service(t, serve.Options{Limits: serve.Limits{Concurrency: limit}}, func(context.Context, event.Event) error {
 		started <- struct{}{}
 		<-release
 		return nil
@@ -207,7 +207,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 }
 
 func TestTimeIsBounded(t *testing.T) {
-	s := service(t, serve.EventsOptions{Limits: serve.Limits{Timeout: 10 * time.Millisecond}}, func(ctx context.Context, _ event.Event) error {
+	s := service(t, serve.Options{Limits: serve.Limits{Timeout: 10 * time.Millisecond}}, func(ctx context.Context, _ event.Event) error {
 		<-ctx.Done()
 		return ctx.Err()
 	})
@@ -218,7 +218,7 @@ func TestTimeIsBounded(t *testing.T) {
 
 func TestTraceOfTheEventGoesOn(t *testing.T) {
 	got := make(chan trace.SpanContext, 1)
-	s := service(t, serve.EventsOptions{}, func(ctx context.Context, _ event.Event) error {
+	s := service(t, serve.Options{}, func(ctx context.Context, _ event.Event) error {
 		got <- trace.SpanContextFromContext(ctx)
 		return nil
 	})

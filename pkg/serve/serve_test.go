@@ -45,7 +45,7 @@ func serveAsChild() int {
 				return err
 			}
 			return ctx.Err()
-		}), serve.EventsOptions{Logger: rt.Logger, Telemetry: rt.Telemetry})
+		}), serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
 		return serve.Config{
 			Handler: h, Addr: "127.0.0.1:0", QuietPeriod: 20 * time.Millisecond, DrainTimeout: patience,
 			OnListen: func(a net.Addr) { fmt.Println(a) },

@@ -241,7 +241,7 @@ func TestTelemetryOverOTLP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := service(t, serve.EventsOptions{Telemetry: telemetry}, func(context.Context, event.Event) error { return nil })
+	s := service(t, serve.Options{Telemetry: telemetry}, func(context.Context, event.Event) error { return nil })
 	if status, err := post(s.URL, structured); status != 202 || err != nil {
 		t.Fatalf("answer %d, %v", status, err)
 	}
@@ -267,7 +267,7 @@ func TestTelemetryForPrometheus(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	s := service(t, serve.EventsOptions{Telemetry: telemetry}, func(context.Context, event.Event) error {
+	s := service(t, serve.Options{Telemetry: telemetry}, func(context.Context, event.Event) error {
 		return errkind.New(errkind.Throttled, "slow down")
 	})
 	if status, err := post(s.URL, structured); status != 429 || err != nil {
