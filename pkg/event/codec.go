@@ -63,7 +63,9 @@ func envelope(m Meta, data []byte) (cloudevents.Event, error) {
 	e.SetID(m.ID)
 	e.SetType(m.Type)
 	e.SetSource(m.Source)
-	e.SetDataSchema(SchemaURI(m.Type))
+	if hasSchema(m.Type) {
+		e.SetDataSchema(SchemaURI(m.Type))
+	}
 	if m.Key != "" {
 		e.SetSubject(EncodeSubject(m.Key))
 		e.SetExtension(ExtPartitionKey, PartitionKey(m.Source, m.Key))

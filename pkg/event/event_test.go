@@ -146,7 +146,7 @@ func TestTrapSequencePairsOfRGWAreLittleEndian(t *testing.T) {
 	if a, b := event.PairSequence(earlier), event.PairSequence(later); a >= b || len(a) != 48 {
 		t.Errorf("%s is not before %s", a, b)
 	}
-	if a, b := event.PairSequence("F7E6D75DC742D108"), event.PairSequence("F7E6D75DC842D108"); a >= b {
+	if a, b := event.PairSequence("F7E6D75DFF000000"), event.PairSequence("F7E6D75D00010000"); a >= b {
 		t.Errorf("nanoseconds: %s is not before %s", a, b)
 	}
 }
@@ -180,6 +180,15 @@ func TestNewSetsTheAttributesOfTheVocabulary(t *testing.T) {
 		event.ExtRecordedTime: "2026-11-20T17:07:04.046000001Z"}
 	if fmt.Sprint(x) != fmt.Sprint(want) {
 		t.Errorf("extensions %v, want %v", x, want)
+	}
+}
+
+func TestTypesWithoutASchemaNameNone(t *testing.T) {
+	m := meta
+	m.Type = event.GuardTripped
+	e, err := event.New(m, map[string]string{"group": "g"})
+	if err != nil || e.DataSchema() != "" {
+		t.Error(e, err)
 	}
 }
 

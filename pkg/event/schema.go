@@ -30,6 +30,12 @@ func Types() []string {
 	return types
 }
 
+// hasSchema is Schema without a copy of it, for every event that is made.
+func hasSchema(typ string) bool {
+	return slices.Contains(objectTypes, typ) || slices.Contains(syncTypes, typ) || slices.Contains(conflictTypes, typ) ||
+		typ == ScanRequested
+}
+
 var (
 	objectTypes = []string{
 		ObjectWritten, ObjectDeleted, ObjectVersionDeleted, ObjectSuperseded, ObjectMetadataUpdated, ObjectRenamed,

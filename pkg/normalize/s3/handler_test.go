@@ -373,6 +373,17 @@ func TestSNSNotificationsOverHTTP(t *testing.T) {
 	}
 }
 
+func TestSNSWhereNoTopicIsAllowedAndNobodyCouldVerifyIt(t *testing.T) {
+	h, w := newHandler(t, nil)
+	body, err := json.Marshal(newAWS(t).sign(t, notification("{}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := post(t, h, "/s3/us", body, bearer...); got != 403 || len(w.events)+len(w.dead) != 0 {
+		t.Error(got, w.events, w.dead)
+	}
+}
+
 func TestTrapKeyServerDownIs503(t *testing.T) {
 	a := newAWS(t)
 	h, w := newHandler(t, a)
