@@ -252,6 +252,8 @@ func (b *Broker) release() {
 		b.server.WaitForShutdown()
 	}
 	if b.lock != nil {
-		b.lock.Close() // which also unlocks
+		if err := b.lock.Close(); err != nil { // which also unlocks
+			b.log.Warn("unlock broker directory", "error", err)
+		}
 	}
 }

@@ -218,7 +218,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	publish(t, b, newEvent("1", "x"))
 	receive(t, started, "the handler starts")
 	closed := make(chan error, 1)
-	go func() { closed <- b.Close(context.Background()) }()
+	go func() { closed <- b.Close(t.Context()) }()
 	receive(t, b.fetching.Done(), "fetching ends")
 	close(release)
 	if err := receive(t, closed, "close returns"); err != nil {
@@ -241,7 +241,7 @@ func TestCloseCancelsHandlersAndTheirEventsComeBack(t *testing.T) {
 	})
 	publish(t, b, newEvent("1", "x"))
 	receive(t, started, "the handler starts")
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := b.Close(ctx); !errkind.Is(err, errkind.Canceled) {
 		t.Errorf("close: %v, want canceled", err)
@@ -322,7 +322,7 @@ func BenchmarkPublishToHandler(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() {
-		if err := br.Close(context.Background()); err != nil {
+		if err := br.Close(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}()
@@ -355,7 +355,7 @@ func BenchmarkThroughput(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() {
-		if err := br.Close(context.Background()); err != nil {
+		if err := br.Close(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}()

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// childDir is set in the environment of a child process of TestKill: the directory to use.
+// childDir is set in the environment of a child process of the test below: the directory to use.
 const childDir = "BUCKETMESH_TEST_BROKER_CHILD_DIR"
 
 // publishUntilKilled is the child: it publishes without end and prints the id of every event that was acknowledged.
@@ -27,7 +27,7 @@ func publishUntilKilled(dir string) error {
 	if err := b.Declare(ctx, Trigger{Name: "one"}); err != nil {
 		return err
 	}
-	var print sync.Mutex
+	var out sync.Mutex
 	fail := make(chan error)
 	for w := range 4 {
 		go func() {
@@ -37,16 +37,16 @@ func publishUntilKilled(dir string) error {
 					fail <- err
 					return
 				}
-				print.Lock()
+				out.Lock()
 				fmt.Println(id)
-				print.Unlock()
+				out.Unlock()
 			}
 		}()
 	}
 	return <-fail
 }
 
-// TestKill kills the process of a broker while it publishes, three times on one directory, and then looks for every
+// TestKillLosesNoAcknowledgedEvent kills the process of a broker while it publishes, three times on one directory, and then looks for every
 // event that was ever acknowledged.
 func TestKillLosesNoAcknowledgedEvent(t *testing.T) {
 	dir := t.TempDir()

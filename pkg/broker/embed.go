@@ -56,11 +56,10 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, errkind.New(errkind.Invalid, "lock broker directory: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errkind.New(errkind.Unavailable, "lock broker directory %s: another process uses it", dir)
+			err = errors.New("another process uses it")
 		}
-		return nil, errkind.New(errkind.Invalid, "lock broker directory %s: %w", dir, err)
+		return nil, errkind.New(errkind.Unavailable, "lock broker directory %s: %w", dir, errors.Join(err, f.Close()))
 	}
 	return f, nil
 }
@@ -70,12 +69,24 @@ type serverLog struct{ log *slog.Logger }
 
 var _ server.Logger = serverLog{}
 
-func (l serverLog) Noticef(f string, a ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, a...)) }
-func (l serverLog) Debugf(f string, a ...any)  { l.log.Debug("nats: " + fmt.Sprintf(f, a...)) }
-func (l serverLog) Tracef(f string, a ...any)  { l.log.Debug("nats: " + fmt.Sprintf(f, a...)) }
-func (l serverLog) Warnf(f string, a ...any)   { l.log.Warn("nats: " + fmt.Sprintf(f, a...)) }
-func (l serverLog) Errorf(f string, a ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, a...)) }
-func (l serverLog) Fatalf(f string, a ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, a...)) }
+func (l serverLog) Noticef(f string, a ...any) {
+	l.log.Debug("broker server", "message", fmt.Sprintf(f, a...))
+}
+func (l serverLog) Debugf(f string, a ...any) {
+	l.log.Debug("broker server", "message", fmt.Sprintf(f, a...))
+}
+func (l serverLog) Tracef(f string, a ...any) {
+	l.log.Debug("broker server", "message", fmt.Sprintf(f, a...))
+}
+func (l serverLog) Warnf(f string, a ...any) {
+	l.log.Warn("broker server", "message", fmt.Sprintf(f, a...))
+}
+func (l serverLog) Errorf(f string, a ...any) {
+	l.log.Error("broker server", "message", fmt.Sprintf(f, a...))
+}
+func (l serverLog) Fatalf(f string, a ...any) {
+	l.log.Error("broker server", "message", fmt.Sprintf(f, a...))
+}
 
 // redact keeps a secret out of an error message.
 func redact(err error, secret string) error {

@@ -44,7 +44,7 @@ func open(t *testing.T, cfg Config) *Broker {
 // closeNow cancels the handlers that run.
 func closeNow(t *testing.T, b *Broker) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_ = b.Close(ctx) // that handlers were canceled is what was asked for
 }

@@ -107,7 +107,7 @@ func TestEventIsReadInBothModes(t *testing.T) {
 	} {
 		r.Header.Set(name, value)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := s.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -236,7 +236,7 @@ func run(t *testing.T, cfg serve.Config) (url string, stop func(), done <-chan e
 	addr := make(chan net.Addr, 1)
 	cfg.Addr, cfg.OnListen = "127.0.0.1:0", func(a net.Addr) { addr <- a }
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	result, over := make(chan error, 1), make(chan struct{})
 	go func() {
 		result <- serve.Run(ctx, cfg)

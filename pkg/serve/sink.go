@@ -75,10 +75,14 @@ func NewHTTPSink(cfg SinkConfig) (*HTTPSink, error) {
 		return nil, errkind.New(errkind.Invalid, "sink: tries and parallel must be positive")
 	}
 	if cfg.Client == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConnsPerHost = cfg.Parallel * 2
 		cfg.Client = &http.Client{
-			Transport:     transport,
+			Transport: &http.Transport{
+				Proxy:               http.ProxyFromEnvironment,
+				ForceAttemptHTTP2:   true,
+				MaxIdleConnsPerHost: cfg.Parallel * 2,
+				IdleConnTimeout:     idleTimeout,
+				TLSHandshakeTimeout: cfg.TryTimeout,
+			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}

@@ -263,7 +263,7 @@ func TestTelemetryForPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := telemetry.Shutdown(context.Background()); err != nil {
+		if err := telemetry.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}()
