@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 )
 
@@ -64,8 +65,8 @@ func (p *prober) cleanup(ctx context.Context) error {
 			ids = []string{""}
 		}
 		for _, id := range ids {
-			if _, err := p.d.Delete(ctx, key, &driver.DeleteOptions{VersionID: id}); err != nil {
-				errs = append(errs, err)
+			if _, err := p.d.Delete(ctx, key, &driver.DeleteOptions{VersionID: id}); err != nil && !errkind.Is(err, errkind.Invalid) {
+				errs = append(errs, err) // an Invalid key was never stored
 			}
 		}
 	}

@@ -96,12 +96,13 @@ func (b *Bucket) Versions(ctx context.Context, key string) ([]driver.Attrs, erro
 		if !aws.ToBool(out.IsTruncated) {
 			return all, nil
 		}
+		// The markers are the server's business (MinIO puts more than a key into them); they are handed back as they came.
 		next, err := decodeKey(out.NextKeyMarker, out.EncodingType)
 		if err != nil {
 			return nil, err
 		}
-		if next != key {
-			return all, nil
+		if next == "" || len(page) == 0 {
+			return nil, errkind.New(errkind.Unavailable, "the server says that there are more versions, and not where")
 		}
 		in.KeyMarker, in.VersionIdMarker, in.MaxKeys = &next, out.NextVersionIdMarker, aws.Int32(moreVersions)
 	}
