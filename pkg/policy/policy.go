@@ -44,7 +44,7 @@ func Decide(rule config.ConflictRule, heads []Head) Verdict {
 		v.Reason = "there is no head"
 		return v
 	}
-	better := order(known, rule.Order)
+	better := order(known, rule.Order, outdated(heads))
 	ranked := slices.SortedFunc(slices.Values(heads), better.compare)
 	v.Winner = ranked[0].Version.ID
 	v.Reason = better.reason(ranked)
@@ -69,8 +69,11 @@ type criterion struct {
 // criteria are applied in order; together they are a total order on heads.
 type criteria []criterion
 
-func order(policy config.Policy, primaries []string) criteria {
-	all := criteria{{"it was written at a writable replica", byWritable}}
+func order(policy config.Policy, primaries []string, old map[version.ID]bool) criteria {
+	all := criteria{
+		{"it was written at a writable replica", byWritable},
+		{"it follows the content of the other", func(a, b Head) int { return cmp.Compare(flag(old[a.Version.ID]), flag(old[b.Version.ID])) }},
+	}
 	if policy == config.Primary {
 		all = append(all, criterion{"its replica comes first in the order of the rule", byRank(primaries)})
 	}
@@ -80,6 +83,21 @@ func order(policy config.Policy, primaries []string) criteria {
 		criterion{"of writes at the same time the digest of the content decides", byContent},
 		criterion{"of equal contents written at the same time the version id decides", byID},
 	)
+}
+
+// outdated are the heads whose content another head's writer had seen: resolutions of an earlier conflict, which have the
+// losers in their past but not the edits that were made to the winner meanwhile, and our own writes that a user overwrote
+// before they were acknowledged. Whatever the policy prefers, it must not bring such a content back over its successor.
+func outdated(heads []Head) map[version.ID]bool {
+	old := map[version.ID]bool{}
+	for _, h := range heads {
+		for _, other := range heads {
+			if other.Version.ID != h.Version.ID && other.Version.MayHaveSeen(h.Version) {
+				old[h.Version.ID] = true
+			}
+		}
+	}
+	return old
 }
 
 func (c criteria) compare(a, b Head) int {

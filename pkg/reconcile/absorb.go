@@ -74,14 +74,15 @@ func (p *planner) learn(id version.ID, c version.Content) {
 }
 
 // adopt recognises our own write that was not acknowledged (a crash between lines 5c and 5e). Only an intent that is
-// still in the row counts (R3), and only if the object is what we meant to write: a tool that edits an object keeps
-// our nonce in its metadata.
+// still in the row counts, and only while the row knows of nothing at the replica but what the write was conditional
+// on: an object that brings our nonce later is a user's restore or copy of ours (R3). And the object must be what we
+// meant to write: a tool that edits an object keeps our nonce in its metadata.
 func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 	if p.mutant == NoNonce {
 		return false, false
 	}
 	for i, it := range p.row.Intents {
-		if it.Replica != name {
+		if it.Replica != name || !p.trusting() && !unchanged(it.Expect, p.row.Replicas[name].Print) {
 			continue
 		}
 		v := p.version(it.Version)
@@ -124,6 +125,11 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 	return false, false
 }
 
+// trusting are the faults that believe a nonce without asking what happened since.
+func (p *planner) trusting() bool {
+	return p.mutant == NoLease || p.mutant == NonceForever || p.mutant == NonceNotConsumed
+}
+
 // userVersion gives a user's write a version: it follows whatever the replica held (assumption A1). At a replica where
 // users may not write it follows nothing, so that it never dominates.
 func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
@@ -138,10 +144,15 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	if o.Print.Present {
 		v.Kind, v.Content, v.MetaHash = version.Put, o.Content, o.Print.MetaHash
 	}
+	for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's
+		if it.Replica == m.Name && p.mutant != ProviderClockRank {
+			v.MayFollow = v.MayFollow.Join(p.version(it.Version).Vector)
+		}
+	}
 	v.HLC = version.Timestamp(o.Time)
 	if p.mutant != ProviderClockRank {
 		v.HLC = max(v.HLC, parent.HLC+1)
-		for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's (R4)
+		for _, it := range p.row.Intents { // R4
 			if it.Replica == m.Name {
 				v.HLC = max(v.HLC, p.version(it.Version).HLC+1)
 			}
@@ -150,17 +161,19 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	p.row.Versions[id] = v
 	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
 	p.changed = true
-	if p.mutant != NoLease {
-		p.dropIntents(m.Name)
-	}
+	p.dropIntents(m.Name)
 }
 
-// dropIntents forgets intents at a replica whose writer can't write any more: the lease ended before we looked, or it
-// is our own request and has been answered.
+// dropIntents forgets intents at a replica whose writer can't write any more: the lease ended before we looked, it is
+// our own request and has been answered, or the object that it may overwrite is gone for good.
 func (p *planner) dropIntents(name string) {
+	if p.mutant == NoLease {
+		return
+	}
+	now := p.row.Replicas[name].Print
 	n := len(p.row.Intents)
 	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool {
-		return it.Replica == name && (it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce])
+		return it.Replica == name && (it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce] || it.Expect.Present && it.Expect.Tag != now.Tag)
 	})
 	if len(p.row.Intents) != n {
 		p.changed = true

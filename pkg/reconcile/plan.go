@@ -233,6 +233,7 @@ func (p *planner) join(heads []version.ID) version.ID {
 	for _, h := range heads {
 		u := p.version(h)
 		v.Vector = v.Vector.Join(u.Vector)
+		v.Lineage = v.Lineage.Join(u.ContentVector())
 		v.Content = v.Content.Merge(u.Content)
 		v.HLC = max(v.HLC, u.HLC)
 		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)

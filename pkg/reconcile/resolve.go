@@ -204,7 +204,7 @@ func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version
 	winner := lookup(&row, v.Winner)
 	id, dot := nextDot(&row, version.Synchronizer, now)
 	r := *winner
-	r.ID, r.Origin = id, version.Synchronizer
+	r.ID, r.Origin, r.Lineage = id, version.Synchronizer, winner.ContentVector()
 	for _, h := range heads {
 		u := lookup(&row, h)
 		r.Vector = r.Vector.Join(u.Vector)
@@ -214,6 +214,7 @@ func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version
 	}
 	if e.cfg.Mutant == RankUp {
 		r.HLC++
+		r.Lineage, r.MayFollow = nil, nil
 	}
 	r.Vector = r.Vector.With(version.Synchronizer, dot) // the winner's own rank, never higher (R5)
 	row.Versions[id] = &r

@@ -122,4 +122,25 @@ type Version struct {
 	Origin       string    `json:"origin"`         // the replica where a user wrote it; Synchronizer for joins and resolutions
 	HLC          Timestamp `json:"hlc"`
 	ProviderTime int64     `json:"time,omitempty"` // unix nanoseconds, as the provider said; 0 if it did not
+	// Lineage is the vector of the user write that the content came from, if it is not Vector: a resolution has more in
+	// its past than the user whose content it took. A version that follows Lineage is newer than this content.
+	Lineage Vector `json:"lineage,omitempty"`
+	// MayFollow is what else may be in a user version's past: versions that we were writing at its replica without
+	// having an answer. It never makes a version dominate; it only keeps a policy from preferring a content that the
+	// user may have overwritten knowingly.
+	MayFollow Vector `json:"mayFollow,omitempty"`
+}
+
+// MayHaveSeen reports whether the writer of v saw, or may have seen, the content of u.
+func (v *Version) MayHaveSeen(u *Version) bool {
+	c := u.ContentVector()
+	return c.Before(v.Vector) || len(v.MayFollow) > 0 && c.LessEqual(v.Vector.Join(v.MayFollow))
+}
+
+// ContentVector is the vector of the user write that v's content came from.
+func (v *Version) ContentVector() Vector {
+	if v.Lineage != nil {
+		return v.Lineage
+	}
+	return v.Vector
 }

@@ -1,0 +1,561 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/bits"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/state/mem"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+const group = "g"
+
+// params of one run, all drawn from its seed.
+type params struct {
+	replicas, users, workers, chaos                       int
+	etags, versions, restores, deletes                    bool
+	crash, loseRequest, loseAnswer, drop, duplicate, jump float64
+	policy                                                config.Policy
+}
+
+// world is one run: modelled buckets, users, a lossy notification channel, workers that step one await at a time, and
+// the truth that the checks compare with.
+type world struct {
+	rng   *rand.Rand
+	p     params
+	now   time.Time
+	quiet bool // no faults any more
+
+	buckets   []*bucket
+	store     *store
+	workers   []*worker
+	running   *worker
+	copier    *transfer.Copier
+	mutant    reconcile.Mutant
+	log       func(format string, args ...any) // nil: silent
+	nonces    int
+	events    []notice
+	all       []notice // every notification ever, for the replay at the end
+	tasks     []task
+	seen      map[string]bool // outbox events
+	violation string
+
+	ops       []userOp
+	preserved uint64                // contents that are kept as conflict copies
+	truth     map[version.ID]uint64 // the user operations that a version really follows
+	vectors   map[version.ID]version.Vector
+	born      map[version.ID]int // turn of the commit that made a version
+	turn      int                // counts awaits
+	history   []object           // states that a user can restore, by replica
+	historyOf []int
+	writes    int // by the engine, to theKey
+}
+
+type userOp struct {
+	content int // 0: a delete
+	past    uint64
+}
+
+// notice is a notification.
+type notice struct {
+	replica string
+	hint    reconcile.Hint
+}
+
+// task is something that a worker can start.
+type task struct {
+	resolve  bool
+	hint     *reconcile.Hint
+	attempts int
+}
+
+// worker is a process: an engine whose every await is a scheduling point where it can be paused or killed.
+type worker struct {
+	engine  *reconcile.Engine
+	task    task
+	next    func() (struct{}, bool)
+	stop    func()
+	yield   func(struct{}) bool
+	looks   map[string]look       // what it saw last, per replica
+	writing map[string]version.ID // what it is about to write, per replica
+}
+
+// look is a state that a worker saw, and when.
+type look struct {
+	object
+	turn int
+}
+
+// crashed unwinds a killed worker.
+type crashed struct{}
+
+func newWorld(seed uint64, mutant reconcile.Mutant, log func(string, ...any)) *world {
+	rng := rand.New(rand.NewPCG(seed, 0x6275636b6574)) //nolint:gosec // a reproducible run needs a seeded generator
+	w := &world{
+		rng: rng, mutant: mutant, log: log, now: time.Unix(1_800_000_000, 0), p: draw(rng),
+		truth: map[version.ID]uint64{"": 0}, vectors: map[version.ID]version.Vector{}, born: map[version.ID]int{}, seen: map[string]bool{},
+	}
+	w.store = &store{Store: mem.New(func() time.Time { return w.now }), w: w}
+	var err error
+	if w.copier, err = transfer.New(transfer.Config{PartSize: 5 << 20, Attempts: 1, Run: inOrder}); err != nil {
+		panic(err)
+	}
+	for i := range w.p.replicas {
+		w.buckets = append(w.buckets, &bucket{
+			w: w, name: string(rune('a' + i)), copies: map[string]copied{}, etags: w.p.etags, multi: w.p.versions,
+			skew: time.Duration(rng.IntN(7)-3) * time.Second,
+		})
+	}
+	for i := range w.p.workers {
+		w.workers = append(w.workers, w.newWorker(i))
+	}
+	return w
+}
+
+// draw decides what kind of run this is.
+func draw(r *rand.Rand) params {
+	p := params{
+		replicas: 2 + r.IntN(2), users: 2 + r.IntN(5), workers: 1 + r.IntN(3), chaos: 40 + r.IntN(160),
+		etags: r.IntN(4) == 0, versions: r.IntN(2) == 0, deletes: r.IntN(4) != 0,
+		policy: []config.Policy{config.KeepBoth, config.KeepBoth, config.LastWriterWins, config.Primary}[r.IntN(4)],
+	}
+	p.restores = !p.etags && r.IntN(2) == 0 // R6: on ETags alone, re-put bytes are the documented residual
+	if r.IntN(3) != 0 {
+		p.crash, p.loseRequest, p.loseAnswer = 0.04*r.Float64(), 0.05*r.Float64(), 0.15*r.Float64()
+	}
+	p.drop, p.duplicate, p.jump = 0.3*r.Float64(), 0.2*r.Float64(), 0.03*r.Float64()
+	switch r.IntN(6) {
+	case 0: // unacknowledged writes, old versions restored, leases that end
+		p.users, p.etags, p.restores, p.jump = 4+r.IntN(5), false, true, 0.1
+		p.crash, p.loseAnswer, p.drop = 0.1*r.Float64(), 0.5*r.Float64(), 0.1
+	case 1: // conflicts one after the other
+		p.users, p.replicas, p.chaos, p.drop = 4+r.IntN(6), 3, 200+r.IntN(200), 0
+	}
+	return p
+}
+
+func inOrder(fns ...func()) {
+	for _, f := range fns {
+		f()
+	}
+}
+
+func (w *world) newWorker(i int) *worker {
+	k := &worker{looks: map[string]look{}, writing: map[string]version.ID{}}
+	cfg := reconcile.Config{
+		Group: group, Store: w.store, Copier: w.copier, Deletes: true, Clock: w, Run: inOrder, Mutant: w.mutant,
+		Owner: "w" + strconv.Itoa(i),
+		Nonce: func() string { w.nonces++; return "n" + strconv.Itoa(w.nonces) },
+		Announce: func(typ string, _ any) (state.OutboxEvent, error) {
+			w.nonces++
+			return state.OutboxEvent{ID: typ + strconv.Itoa(w.nonces), JSON: []byte("{}")}, nil
+		},
+		Rule: func(string) config.ConflictRule {
+			return config.ConflictRule{Policy: w.p.policy, Order: []string{"b", "a"}}
+		},
+		Trace: func(p reconcile.Point) { w.trace(k, p) },
+	}
+	for _, b := range w.buckets {
+		cfg.Sites = append(cfg.Sites, reconcile.Site{Member: reconcile.Member{Name: b.name, Writable: true}, Bucket: b})
+	}
+	var err error
+	if k.engine, err = reconcile.New(cfg); err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// Now implements reconcile.Clock.
+func (w *world) Now() time.Time { return w.now }
+
+// WithDeadline implements reconcile.Clock: a modelled deadline needs no timer.
+func (w *world) WithDeadline(ctx context.Context, at time.Time) (context.Context, context.CancelFunc) {
+	return context.WithValue(ctx, deadlineKey{}, at), func() {}
+}
+
+func (w *world) logf(format string, args ...any) {
+	if w.log != nil {
+		w.log(format, args...)
+	}
+}
+
+func (w *world) fail(format string, args ...any) {
+	if w.violation == "" {
+		w.violation = fmt.Sprintf(format, args...)
+		w.logf("VIOLATION %s", w.violation)
+	}
+}
+
+func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
+
+func (w *world) fault(p float64) bool { return !w.quiet && w.chance(p) }
+
+// await is where a worker can be paused, for ever if it is killed.
+func (w *world) await() {
+	if k := w.running; k != nil && !k.yield(struct{}{}) {
+		panic(crashed{})
+	}
+	w.turn++
+	w.now = w.now.Add(time.Duration(1+w.rng.IntN(5000)) * time.Microsecond)
+}
+
+// start gives an idle worker a task.
+func (w *world) start(k *worker, t task) {
+	k.task = t
+	w.logf("%s starts %+v", k.name(w), describe(t))
+	k.next, k.stop = iter.Pull(func(yield func(struct{}) bool) {
+		k.yield = yield
+		defer func() {
+			if r := recover(); r != nil {
+				if _, killed := r.(crashed); !killed {
+					panic(r)
+				}
+			}
+		}()
+		if !yield(struct{}{}) {
+			return
+		}
+		w.perform(k, t)
+	})
+	w.step(k)
+}
+
+func (w *world) perform(k *worker, t task) {
+	var out reconcile.Outcome
+	var err error
+	if t.resolve {
+		out, err = k.engine.Resolve(context.Background(), theKey)
+	} else {
+		out, err = k.engine.Reconcile(context.Background(), theKey, t.hint, t.attempts)
+	}
+	w.logf("%s ends %v: %v %v", k.name(w), describe(t), out, err)
+	if err != nil && !errkind.Of(err).Retryable() {
+		w.fail("the engine gave up with a kind that no broker repeats: %v", err)
+	}
+	if err != nil { // the broker brings the event again
+		w.tasks = append(w.tasks, t)
+	}
+}
+
+func (w *world) step(k *worker) {
+	w.running = k
+	_, alive := k.next()
+	w.running = nil
+	if !alive {
+		k.next = nil
+	}
+}
+
+// kill ends a worker where it stands. The broker was not answered, so the event comes again.
+func (w *world) kill(k *worker) {
+	w.logf("%s is killed in %v", k.name(w), describe(k.task))
+	w.running = k
+	k.stop()
+	w.running = nil
+	k.next = nil
+	w.tasks = append(w.tasks, k.task)
+}
+
+func (k *worker) name(w *world) string {
+	for i := range w.workers {
+		if w.workers[i] == k {
+			return "w" + strconv.Itoa(i)
+		}
+	}
+	return "w?"
+}
+
+func describe(t task) string {
+	switch {
+	case t.resolve:
+		return "resolve"
+	case t.hint == nil:
+		return "look at all"
+	}
+	return fmt.Sprintf("hint %s kind=%d tag=%s", t.hint.Replica, t.hint.Kind, t.hint.Tag)
+}
+
+// notify is the provider's notification: lossy, repeated, in any order.
+func (w *world) notify(b *bucket, o object) {
+	h := reconcile.Hint{Replica: b.name, Kind: reconcile.Deleted, Time: o.mtime, Seq: strconv.Itoa(b.serial)}
+	if o.present {
+		h.Kind, h.Tag = reconcile.Written, o.tag
+		if b.multi {
+			h.VersionID = o.version
+		}
+	}
+	n := notice{replica: b.name, hint: h}
+	w.all = append(w.all, n)
+	if !w.fault(w.p.drop) {
+		w.events = append(w.events, n)
+	}
+	if w.fault(w.p.duplicate) {
+		w.events = append(w.events, n)
+	}
+}
+
+// user makes one operation of a user at some replica.
+func (w *world) user() {
+	i := w.rng.IntN(len(w.buckets))
+	b := w.buckets[i]
+	k := len(w.ops)
+	op := userOp{past: b.cur.past}
+	next := object{present: true, op: k, past: b.cur.past | 1<<k, claim: b.cur.claim | 1<<k, chain: b.cur.chain}
+	choice := w.rng.IntN(10)
+	switch {
+	case choice < 3 && b.cur.present && w.p.deletes:
+		next.present = false
+	case choice < 5 && w.p.restores && w.restorable(i) != nil:
+		old := w.restorable(i)
+		next.content, next.nonce = old.content, old.nonce
+	case choice < 6 && w.p.restores && b.cur.present: // an edit that keeps our metadata
+		next.content, next.nonce = k+1, b.cur.nonce
+	default:
+		next.content = k + 1
+	}
+	op.content = next.content
+	if b.cur.present {
+		w.history, w.historyOf = append(w.history, b.cur), append(w.historyOf, i)
+	}
+	w.ops = append(w.ops, op)
+	b.become(next)
+	w.logf("user op %d at %s: %s", k, b.name, show(b.cur))
+}
+
+// restorable is an earlier state of the replica with other content than the current one.
+func (w *world) restorable(i int) *object {
+	for try := range w.history {
+		j := (try*7 + w.now.Nanosecond()/1000) % len(w.history)
+		if w.historyOf[j] == i && (w.history[j].content != w.buckets[i].cur.content || !w.buckets[i].cur.present) {
+			return &w.history[j]
+		}
+	}
+	return nil
+}
+
+func show(o object) string {
+	if !o.present {
+		return fmt.Sprintf("absent past=%b", o.past)
+	}
+	return fmt.Sprintf("content %d tag=%s nonce=%s past=%b", o.content, o.tag, o.nonce, o.past)
+}
+
+// act is one random thing that happens.
+func (w *world) act() {
+	r := w.rng.Float64()
+	switch {
+	case r < 0.15 && len(w.ops) < w.p.users:
+		w.user()
+	case w.chance(w.p.jump):
+		w.now = w.now.Add(time.Duration(w.rng.IntN(50)) * time.Second)
+	case r < 0.45:
+		w.begin()
+	default:
+		k := w.workers[w.rng.IntN(len(w.workers))]
+		switch {
+		case k.next == nil:
+		case w.chance(w.p.crash):
+			w.kill(k)
+		default:
+			w.step(k)
+		}
+	}
+	w.collect()
+}
+
+// begin gives some idle worker something to do.
+func (w *world) begin() {
+	var idle *worker
+	for _, k := range w.workers {
+		if k.next == nil {
+			idle = k
+			break
+		}
+	}
+	if idle == nil {
+		return
+	}
+	r := w.rng.Float64()
+	switch {
+	case len(w.tasks) > 0 && r < 0.4:
+		w.start(idle, take(w.rng, &w.tasks))
+	case len(w.events) > 0 && r < 0.9:
+		n := take(w.rng, &w.events)
+		w.start(idle, task{hint: &n.hint})
+	default:
+		due, err := w.store.Due(context.Background(), group, w.now, 1)
+		if err != nil {
+			panic(err)
+		}
+		switch {
+		case len(due) > 0:
+			w.start(idle, task{attempts: due[0].Attempts})
+		case r > 0.97: // a scan
+			w.start(idle, task{})
+		}
+	}
+}
+
+func take[T any](r *rand.Rand, list *[]T) T {
+	i := r.IntN(len(*list))
+	x := (*list)[i]
+	*list = append((*list)[:i], (*list)[i+1:]...)
+	return x
+}
+
+// collect turns outbox events into tasks: published at least once.
+func (w *world) collect() {
+	w.running = nil
+	out, err := w.store.Store.Outbox(context.Background(), 100)
+	if err != nil {
+		panic(err)
+	}
+	var seqs []int64
+	for _, e := range out {
+		seqs = append(seqs, e.Seq)
+		switch typ := e.ID; {
+		case len(typ) >= len(event.ConflictDetected) && typ[:len(event.ConflictDetected)] == event.ConflictDetected:
+			w.tasks = append(w.tasks, task{resolve: true})
+			if w.fault(w.p.duplicate) {
+				w.tasks = append(w.tasks, task{resolve: true})
+			}
+		case len(typ) >= len(event.ConflictResolved) && typ[:len(event.ConflictResolved)] == event.ConflictResolved:
+			w.tasks = append(w.tasks, task{})
+		}
+	}
+	if len(seqs) > 0 {
+		if err := w.store.Published(context.Background(), seqs); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// run is a whole run. It returns the first violation, or "".
+func (w *world) run() string {
+	for i := 0; i < w.p.chaos && w.violation == ""; i++ {
+		w.act()
+	}
+	for len(w.ops) < w.p.users {
+		w.user()
+	}
+	w.drain()
+	for _, k := range w.workers {
+		if k.next != nil {
+			w.kill(k)
+		}
+	}
+	return w.violation
+}
+
+// drain ends all faults and lets the system come to rest, then checks where it came to rest.
+func (w *world) drain() {
+	w.quiet = true
+	for range 60 {
+		if w.violation != "" {
+			return
+		}
+		w.finishWorkers()
+		for n := 0; (len(w.tasks) > 0 || len(w.events) > 0) && w.violation == ""; n++ {
+			if n > 1000 {
+				w.fail("I2 convergence: events keep coming back")
+			}
+			if len(w.tasks) > 0 {
+				w.start(w.workers[0], take(w.rng, &w.tasks))
+			} else {
+				n := take(w.rng, &w.events)
+				w.start(w.workers[0], task{hint: &n.hint})
+			}
+			w.finishWorkers()
+			w.now = w.now.Add(2 * time.Second) // a broker waits before it brings an event again
+			w.collect()
+		}
+		before := w.writes
+		w.now = w.now.Add(10 * time.Minute) // all leases have ended, all dirty keys are due
+		w.start(w.workers[0], task{})       // the scan that heals lost notifications
+		w.finishWorkers()
+		w.collect()
+		if len(w.tasks) == 0 && len(w.events) == 0 && w.writes == before && w.settled() {
+			w.atRest()
+			return
+		}
+	}
+	w.fail("I2 convergence: not at rest after 60 rounds of looking")
+}
+
+func (w *world) finishWorkers() {
+	for busy := true; busy && w.violation == ""; {
+		busy = false
+		for _, k := range w.workers {
+			if k.next != nil {
+				w.step(k)
+				busy = true
+			}
+		}
+	}
+}
+
+func (w *world) settled() bool {
+	row, err := w.store.Store.Get(context.Background(), group, theKey)
+	if err != nil {
+		panic(err)
+	}
+	for _, b := range w.buckets {
+		r := row.Replicas[b.name]
+		if r.Print.Present != b.cur.present || r.Print.Tag != b.cur.tag || r.Tentative != "" || r.Version != row.Replicas[w.buckets[0].name].Version {
+			return false
+		}
+	}
+	return len(row.Intents) == 0
+}
+
+// deliverAll brings every notification of the run again.
+func (w *world) deliverAll() {
+	for _, n := range w.all {
+		w.start(w.workers[0], task{hint: &n.hint})
+		w.finishWorkers()
+		w.now = w.now.Add(time.Second)
+	}
+}
+
+func count(set uint64) int { return bits.OnesCount64(set) }
+
+// store is the state store with a scheduling point before every call.
+type store struct {
+	state.Store
+	w *world
+}
+
+func (s *store) Get(ctx context.Context, g, key string) (state.Row, error) {
+	s.w.await()
+	return s.Store.Get(ctx, g, key)
+}
+
+func (s *store) Commit(ctx context.Context, row state.Row, fx state.Effects) (int64, error) {
+	s.w.await()
+	rev, err := s.Store.Commit(ctx, row, fx)
+	if err != nil {
+		s.w.logf("  commit refused: %v", err)
+		return rev, err
+	}
+	s.w.committed(row)
+	if s.w.fault(s.w.p.loseAnswer / 4) {
+		return 0, errkind.New(errkind.Unavailable, "answer of the store lost: %w", errFault)
+	}
+	return rev, nil
+}
+
+func (s *store) MarkDirty(ctx context.Context, g string, keys []string, due time.Time, reason string) error {
+	s.w.await()
+	return s.Store.MarkDirty(ctx, g, keys, due, reason)
+}
