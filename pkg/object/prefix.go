@@ -51,7 +51,9 @@ func (c *prefixed) Capabilities() driver.Capabilities {
 
 func (c *prefixed) WithCapabilities(caps driver.Capabilities) driver.Bucket {
 	if capable, ok := c.d.(Capable); ok {
-		caps.MaxKey += len(c.prefix)
+		if caps.MaxKey > 0 {
+			caps.MaxKey += len(c.prefix)
+		}
 		return WithPrefix(capable.WithCapabilities(caps), c.prefix)
 	}
 	return WithPrefix(c.d, c.prefix)
