@@ -51,8 +51,8 @@ var places = []struct {
 }{
 	{
 		libraries: []string{"github.com/aws"},
-		folders:   []string{"pkg/object/s3", "pkg/transfer/s3", "services/puller", "test"},
-		reason:    "a provider's SDK stays behind the driver",
+		folders:   []string{"pkg/object/s3", "pkg/transfer/s3", "pkg/demo", "services/puller", "test"},
+		reason:    "a provider's SDK stays behind the driver; the demo's workload is a user with tools of their own",
 	},
 	{
 		libraries: []string{"cloud.google.com/go", "google.golang.org/api"},
@@ -79,6 +79,11 @@ var places = []struct {
 		libraries: []string{"github.com/nats-io"},
 		folders:   []string{"pkg/broker", "test"},
 		reason:    "the broker is replaced by Knative's in a cluster",
+	},
+	{
+		libraries: []string{"github.com/versity/versitygw", "github.com/gofiber"},
+		folders:   []string{"pkg/demo/s3server"},
+		reason:    "servers are not part of the product, and one process can hold one of them only",
 	},
 	{
 		libraries: []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"},
