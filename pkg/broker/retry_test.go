@@ -19,16 +19,16 @@ func TestBackoff(t *testing.T) {
 	base := Trigger{Name: "x", BackoffDelay: 100 * time.Millisecond, RetryAfterMax: time.Second}
 	for _, tt := range []struct {
 		policy BackoffPolicy
-		want   []time.Duration // before retries 1, 2, ...
+		want   []int // milliseconds before retries 1, 2, ...
 	}{
-		{Exponential, []time.Duration{100, 200, 400, 800, 1000, 1000}},
-		{Linear, []time.Duration{100, 200, 300, 400, 500, 600}},
+		{Exponential, []int{100, 200, 400, 800, 1000, 1000}},
+		{Linear, []int{100, 200, 300, 400, 500, 600}},
 	} {
 		tr := base
 		tr.BackoffPolicy = tt.policy
 		for i, ms := range tt.want {
-			if got := tr.backoff(i + 1); got != ms*time.Millisecond {
-				t.Errorf("%s, retry %d: %v, want %vms", tt.policy, i+1, got, int(ms))
+			if got := tr.backoff(i + 1); got.Milliseconds() != int64(ms) {
+				t.Errorf("%s, retry %d: %v, want %dms", tt.policy, i+1, got, ms)
 			}
 		}
 	}

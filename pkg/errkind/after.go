@@ -26,8 +26,7 @@ func After(d time.Duration, err error) error {
 
 // Delay is the time to wait that After attached to err, the outermost if there are several; 0 if there is none.
 func Delay(err error) time.Duration {
-	var d *delayed
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*delayed](err); ok {
 		return d.delay
 	}
 	return 0

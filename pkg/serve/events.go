@@ -75,8 +75,7 @@ func Answer(w http.ResponseWriter, err error) {
 		return
 	}
 	status := errkind.Of(err).HTTPStatus()
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status = http.StatusRequestEntityTooLarge
 	}
 	delay := errkind.Delay(err)
@@ -132,7 +131,7 @@ func (s *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func read(r *http.Request) (event.Event, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return event.Event{}, errkind.New(errkind.Invalid, "read event: %w", err)
 		}
 		return event.Event{}, errkind.New(errkind.Unavailable, "read event: %w", err)

@@ -167,8 +167,7 @@ func (s *HTTPSink) try(ctx context.Context, body []byte) error {
 	r.Header.Set("Content-Type", event.ApplicationCloudEventsJSON)
 	answer, err := s.cfg.Client.Do(r)
 	if err != nil {
-		var u *url.Error // holds the URL, which may hold a password
-		if errors.As(err, &u) {
+		if u, ok := errors.AsType[*url.Error](err); ok { // holds the URL, which may hold a password
 			err = u.Err
 		}
 		return errkind.New(errkind.Unavailable, "publish event: %w", err)
