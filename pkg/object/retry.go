@@ -2,7 +2,6 @@ package object
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -64,12 +63,11 @@ func (r *retrier) around(ctx context.Context, k call, next func(context.Context)
 				r.o.OnRetry(k.op, k.key, err, pause)
 			}
 		}))
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case ctx.Err() != nil: // the caller gave up between attempts: that is what ended it, whatever went wrong before
+		return errkind.New(errkind.Of(ctx.Err()), "retry: %w (after %v)", ctx.Err(), last)
 	}
-	// The caller wants the bucket's error with its kind, not the envelope of the retry library.
-	if last != nil && ctx.Err() == nil {
-		return last
-	}
-	return errors.Join(err, last)
+	return last // the bucket's error with its kind, not the envelope of the retry library
 }

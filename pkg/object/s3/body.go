@@ -25,8 +25,6 @@ func newWatch(ctx context.Context, d time.Duration) *watch {
 	return &watch{ctx: ctx, cancel: cancel, timer: time.AfterFunc(d, func() { cancel(errSilence) })}
 }
 
-func (w *watch) reset(d time.Duration) { w.timer.Reset(d) }
-
 func (w *watch) stop() {
 	w.timer.Stop()
 	w.cancel(nil)
@@ -48,16 +46,17 @@ type body struct {
 	idle  time.Duration
 }
 
-// Read never ends early with io.EOF: a torn connection and a checksum that doesn't fit are Unavailable.
+// Read never ends early with io.EOF: a torn connection and a checksum that doesn't fit are Unavailable. The watch runs only
+// while the server is waited for, not while the reader's owner is busy elsewhere (a slow destination, a bandwidth limit).
 func (b *body) Read(p []byte) (int, error) {
+	b.watch.timer.Reset(b.idle)
 	n, err := b.r.Read(p)
+	b.watch.timer.Stop()
 	b.left -= int64(n)
 	switch {
 	case err == nil:
-		b.watch.reset(b.idle)
 		return n, nil
-	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && b.left == 0:
-		b.watch.timer.Stop()
+	case errors.Is(err, io.EOF) && b.left == 0:
 		return n, io.EOF
 	case errors.Is(err, io.EOF):
 		return n, errkind.New(errkind.Unavailable, "read body: %d bytes are missing at its end", b.left)

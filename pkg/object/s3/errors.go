@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -34,16 +35,14 @@ func (s *shared) failWrite(err error, conditional bool) error {
 }
 
 func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 	return ""
 }
 
 func status(err error) int {
-	var resp *smithyhttp.ResponseError
-	if errors.As(err, &resp) && resp.Response != nil && resp.Response.Response != nil {
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.Response != nil && resp.Response.Response != nil {
 		return resp.HTTPStatusCode()
 	}
 	return 0
@@ -114,8 +113,7 @@ func kindOf(err error) errkind.Kind {
 	case st >= 500:
 		return errkind.Unavailable
 	}
-	var params *smithy.InvalidParamsError
-	if errors.As(err, &params) {
+	if _, ok := errors.AsType[*smithy.InvalidParamsError](err); ok {
 		return errkind.Invalid
 	}
 	return errkind.Unavailable // no answer at all
@@ -124,32 +122,40 @@ func kindOf(err error) errkind.Kind {
 // liveness remembers when the bucket last proved that it exists.
 type liveness struct {
 	every time.Duration
-	mu    sync.Mutex
-	last  time.Time
+	last  atomic.Int64 // unix nanoseconds
+	ask   sync.Mutex   // many 404s at once ask once
 }
 
-func (l *liveness) seen() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last = time.Now()
-}
+func (l *liveness) seen() { l.last.Store(time.Now().UnixNano()) }
+
+func (l *liveness) recent() bool { return time.Since(time.Unix(0, l.last.Load())) <= l.every }
 
 // missing makes an error of a HEAD's 404, which has no body to say whether the key is missing or the whole bucket.
 func (s *shared) missing(ctx context.Context, cause error) error {
-	s.alive.mu.Lock()
-	defer s.alive.mu.Unlock() // held while asking: many 404s at once ask once
-	if s.alive.every < 0 || time.Since(s.alive.last) > s.alive.every {
-		ctx, cancel := s.request(ctx, 0)
-		defer cancel()
-		if _, err := s.client.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: aws.String(s.cfg.Bucket)}); err != nil {
-			if status(err) == http.StatusNotFound {
-				return errkind.New(errkind.Unavailable, "the bucket %q is not there: %w", s.cfg.Bucket, err)
-			}
-			return errkind.New(kindOf(err), "check that the bucket is there: %w", err)
+	if !s.alive.recent() {
+		if err := s.askForBucket(ctx); err != nil {
+			return err
 		}
-		s.alive.last = time.Now()
 	}
 	return errkind.New(errkind.NotFound, "%w", cause)
+}
+
+func (s *shared) askForBucket(ctx context.Context) error {
+	s.alive.ask.Lock()
+	defer s.alive.ask.Unlock()
+	if s.alive.recent() { // somebody else just asked
+		return nil
+	}
+	ctx, cancel := s.request(ctx, 0)
+	defer cancel()
+	if _, err := s.client.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: aws.String(s.cfg.Bucket)}); err != nil {
+		if status(err) == http.StatusNotFound {
+			return errkind.New(errkind.Unavailable, "the bucket %q is not there: %w", s.cfg.Bucket, err)
+		}
+		return errkind.New(kindOf(err), "check that the bucket is there: %w", err)
+	}
+	s.alive.seen()
+	return nil
 }
 
 // unquote takes the quotes off an ETag.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -29,7 +30,7 @@ func (b *Bucket) List(ctx context.Context, opts *driver.ListOptions) (*driver.Pa
 		Bucket: &b.cfg.Bucket, Prefix: opt(opts.Prefix), StartAfter: opt(opts.After), EncodingType: types.EncodingTypeUrl,
 	}
 	if opts.Limit > 0 {
-		in.MaxKeys = aws.Int32(int32(min(opts.Limit, 1000))) //nolint:gosec // at most 1000
+		in.MaxKeys = aws.Int32(int32(min(opts.Limit, 1000))) // at most 1000
 	}
 	out, err := b.client.ListObjectsV2(ctx, in)
 	if err = b.fail(err); err != nil {
@@ -180,7 +181,7 @@ func sequence(document io.Reader) ([]bool, error) {
 	d := xml.NewDecoder(document)
 	for {
 		t, err := d.Token()
-		if err == io.EOF { //nolint:errorlint // the decoder returns it bare
+		if errors.Is(err, io.EOF) {
 			return markers, nil
 		}
 		if err != nil {

@@ -46,7 +46,7 @@ func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, n int, body 
 	ctx, cancel := b.request(ctx, size)
 	defer cancel()
 	out, err := b.client.UploadPart(ctx, &awss3.UploadPartInput{
-		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &uploadID, PartNumber: aws.Int32(int32(n)), //nolint:gosec // checked above
+		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &uploadID, PartNumber: aws.Int32(int32(n)), // checked above
 		Body: body, ContentLength: aws.Int64(size), ChecksumAlgorithm: b.algorithm(),
 	})
 	if err = b.fail(err); err != nil {
@@ -134,7 +134,7 @@ func (b *Bucket) complete(ctx context.Context, key, uploadID string, parts []dri
 	}
 	size := int64(0)
 	for _, p := range parts {
-		part := types.CompletedPart{ETag: quote(p.ETag), PartNumber: aws.Int32(int32(p.Number))} //nolint:gosec // 1..10000 by PutPart
+		part := types.CompletedPart{ETag: quote(p.ETag), PartNumber: aws.Int32(int32(p.Number))} // 1..10000 by PutPart
 		switch b.cfg.Checksum {
 		case CRC64NVME:
 			part.ChecksumCRC64NVME = opt(p.Checksum)

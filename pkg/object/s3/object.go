@@ -89,7 +89,7 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 		return nil, nil, b.fail(err)
 	}
 	b.alive.seen()
-	watch.reset(b.cfg.IdleTimeout)
+	watch.timer.Stop()
 	length := aws.ToInt64(out.ContentLength)
 	size := length
 	if ranged {

@@ -108,7 +108,6 @@ type answer struct {
 	sse                          types.ServerSideEncryption
 	customerKey                  *string
 	modified                     *time.Time
-	tagCount                     *int32
 	meta                         middleware.Metadata
 	props                        driver.Properties
 	userMetadata                 map[string]string

@@ -59,7 +59,7 @@ type Config struct {
 
 	RequestTimeout    time.Duration // of a request without a large body, and until a GET's headers: 30 s
 	CompleteTimeout   time.Duration // of completing a multipart upload, which S3 lets take minutes: 10 min
-	IdleTimeout       time.Duration // longest silence while a body is read: 30 s
+	IdleTimeout       time.Duration // longest silence of the server while a body is read: 30 s
 	MinBytesPerSecond int64         // a put may take RequestTimeout plus its size over this: 64 KiB
 	// BucketCheckEvery bounds what it costs to tell a missing key from a missing bucket: a HEAD that answers 404 is
 	// believed if the bucket has answered anything that proves its existence within this time; otherwise one HeadBucket

@@ -1,0 +1,40 @@
+package s3
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+)
+
+// stuck is a body whose server says nothing until the request ends.
+type stuck struct{ w *watch }
+
+func (s stuck) Read([]byte) (int, error) {
+	<-s.w.ctx.Done()
+	return 0, s.w.ctx.Err()
+}
+
+// TestIdleTimeoutCountsTheServersSilenceOnly: a reader that is busy elsewhere for long keeps its body.
+func TestIdleTimeoutCountsTheServersSilenceOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatch(t.Context(), time.Second)
+		w.timer.Stop()
+		b := &body{r: io.NopCloser(io.MultiReader(strings.NewReader("a"), strings.NewReader("b"), stuck{w})), left: 3, watch: w, idle: time.Second}
+		p := make([]byte, 1)
+		for range 2 {
+			if _, err := b.Read(p); err != nil {
+				t.Fatalf("read: %v", err)
+			}
+			<-time.After(time.Hour) // of the bubble's own clock
+		}
+		start := time.Now()
+		if _, err := b.Read(p); !errkind.Is(err, errkind.Unavailable) || time.Since(start) != time.Second {
+			t.Errorf("a silent server: %v (kind %s) after %v", err, errkind.Of(err), time.Since(start))
+		}
+		_ = b.Close()
+	})
+}
