@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"slices"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -107,7 +108,9 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 		}
 		p.row.Replicas[name] = state.Replica{Version: it.Version, Print: o.Print}
 		p.learn(it.Version, o.Content)
-		if p.mutant != NonceNotConsumed {
+		if p.mutant == NonceNotConsumed {
+			p.row.Intents[i].LeaseUntil = time.Time{} // nobody writes under it any more, but it is believed
+		} else {
 			p.row.Intents = slices.Delete(p.row.Intents, i, i+1)
 		}
 		p.changed = true
@@ -144,6 +147,9 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	if o.Print.Present {
 		v.Kind, v.Content, v.MetaHash = version.Put, o.Content, o.Print.MetaHash
 	}
+	if p.mutant != ProviderClockRank {
+		v.MayFollow = parent.MayFollow
+	}
 	for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's
 		if it.Replica == m.Name && p.mutant != ProviderClockRank {
 			v.MayFollow = v.MayFollow.Join(p.version(it.Version).Vector)
@@ -173,6 +179,9 @@ func (p *planner) dropIntents(name string) {
 	now := p.row.Replicas[name].Print
 	n := len(p.row.Intents)
 	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool {
+		if p.mutant == NonceNotConsumed && it.LeaseUntil.IsZero() {
+			return false
+		}
 		return it.Replica == name && (it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce] || it.Expect.Present && it.Expect.Tag != now.Tag)
 	})
 	if len(p.row.Intents) != n {

@@ -234,6 +234,9 @@ func (p *planner) join(heads []version.ID) version.ID {
 		u := p.version(h)
 		v.Vector = v.Vector.Join(u.Vector)
 		v.Lineage = v.Lineage.Join(u.ContentVector())
+		if len(u.MayFollow) > 0 {
+			v.MayFollow = v.MayFollow.Join(u.MayFollow)
+		}
 		v.Content = v.Content.Merge(u.Content)
 		v.HLC = max(v.HLC, u.HLC)
 		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)

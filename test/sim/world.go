@@ -23,10 +23,10 @@ const group = "g"
 
 // params of one run, all drawn from its seed.
 type params struct {
-	replicas, users, workers, chaos                       int
-	etags, versions, restores, deletes                    bool
-	crash, loseRequest, loseAnswer, drop, duplicate, jump float64
-	policy                                                config.Policy
+	replicas, users, workers, chaos, restoring                  int
+	etags, versions, restores, deletes                          bool
+	pace, crash, loseRequest, loseAnswer, drop, duplicate, jump float64
+	policy                                                      config.Policy
 }
 
 // world is one run: modelled buckets, users, a lossy notification channel, workers that step one await at a time, and
@@ -128,6 +128,7 @@ func draw(r *rand.Rand) params {
 	p := params{
 		replicas: 2 + r.IntN(2), users: 2 + r.IntN(5), workers: 1 + r.IntN(3), chaos: 40 + r.IntN(160),
 		etags: r.IntN(4) == 0, versions: r.IntN(2) == 0, deletes: r.IntN(4) != 0,
+		restoring: 2, pace: 0.15,
 		policy: []config.Policy{config.KeepBoth, config.KeepBoth, config.LastWriterWins, config.Primary}[r.IntN(4)],
 	}
 	p.restores = !p.etags && r.IntN(2) == 0 // R6: on ETags alone, re-put bytes are the documented residual
@@ -135,10 +136,18 @@ func draw(r *rand.Rand) params {
 		p.crash, p.loseRequest, p.loseAnswer = 0.04*r.Float64(), 0.05*r.Float64(), 0.15*r.Float64()
 	}
 	p.drop, p.duplicate, p.jump = 0.3*r.Float64(), 0.2*r.Float64(), 0.03*r.Float64()
-	switch r.IntN(6) {
+	switch r.IntN(7) {
 	case 0: // unacknowledged writes, old versions restored, leases that end
 		p.users, p.etags, p.restores, p.jump = 4+r.IntN(5), false, true, 0.1
 		p.crash, p.loseAnswer, p.drop = 0.1*r.Float64(), 0.5*r.Float64(), 0.1
+	case 2: // every other operation brings back an old version, while answers are being lost
+		p.users, p.replicas, p.etags, p.restores, p.restoring = 4+r.IntN(5), 2, false, true, 4
+		p.crash, p.loseAnswer, p.drop, p.chaos = 0.05*r.Float64(), 0.5*r.Float64(), 0.3*r.Float64(), 200+r.IntN(400)
+		p.pace = 0.02 + 0.05*r.Float64()
+	case 3: // users overwrite and restore what dying workers wrote, before anybody looks
+		p.users, p.replicas, p.workers, p.etags, p.restores, p.restoring = 4+r.IntN(5), 2, 1, false, true, 4
+		p.crash, p.loseAnswer, p.drop, p.chaos = 0.1+0.2*r.Float64(), 0.2*r.Float64(), 0.5*r.Float64(), 150+r.IntN(300)
+		p.pace, p.jump = 0.03+0.1*r.Float64(), 0.08
 	case 1: // conflicts one after the other
 		p.users, p.replicas, p.chaos, p.drop = 4+r.IntN(6), 3, 200+r.IntN(200), 0
 	}
@@ -316,10 +325,10 @@ func (w *world) user() {
 	switch {
 	case choice < 3 && b.cur.present && w.p.deletes:
 		next.present = false
-	case choice < 5 && w.p.restores && w.restorable(i) != nil:
+	case choice < 3+w.p.restoring && w.p.restores && w.restorable(i) != nil:
 		old := w.restorable(i)
 		next.content, next.nonce = old.content, old.nonce
-	case choice < 6 && w.p.restores && b.cur.present: // an edit that keeps our metadata
+	case choice < 4+w.p.restoring && w.p.restores && b.cur.present: // an edit that keeps our metadata
 		next.content, next.nonce = k+1, b.cur.nonce
 	default:
 		next.content = k + 1
@@ -333,15 +342,21 @@ func (w *world) user() {
 	w.logf("user op %d at %s: %s", k, b.name, show(b.cur))
 }
 
-// restorable is an earlier state of the replica with other content than the current one.
+// restorable is an earlier state of the replica with other content than the current one; one that we wrote, if there is.
 func (w *world) restorable(i int) *object {
-	for try := range w.history {
-		j := (try*7 + w.now.Nanosecond()/1000) % len(w.history)
-		if w.historyOf[j] == i && (w.history[j].content != w.buckets[i].cur.content || !w.buckets[i].cur.present) {
-			return &w.history[j]
+	var found *object
+	start := w.rng.IntN(len(w.history) + 1)
+	for n := range w.history {
+		j := (start + n) % len(w.history)
+		old := &w.history[j]
+		if w.historyOf[j] != i || w.buckets[i].cur.present && old.content == w.buckets[i].cur.content {
+			continue
+		}
+		if found == nil || old.nonce != "" {
+			found = old
 		}
 	}
-	return nil
+	return found
 }
 
 func show(o object) string {
@@ -355,7 +370,7 @@ func show(o object) string {
 func (w *world) act() {
 	r := w.rng.Float64()
 	switch {
-	case r < 0.15 && len(w.ops) < w.p.users:
+	case r < w.p.pace && len(w.ops) < w.p.users:
 		w.user()
 	case w.chance(w.p.jump):
 		w.now = w.now.Add(time.Duration(w.rng.IntN(50)) * time.Second)
@@ -516,7 +531,7 @@ func (w *world) settled() bool {
 			return false
 		}
 	}
-	return len(row.Intents) == 0
+	return true
 }
 
 // deliverAll brings every notification of the run again.
