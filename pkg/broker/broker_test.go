@@ -67,8 +67,12 @@ func TestSameSourceAndIDIsKeptOnce(t *testing.T) {
 	other := newEvent("1", "x", func(e *event.Event) { e.SetSource("https://s3.example/other") })
 	publish(t, b, newEvent("1", "x"))
 	publish(t, b, newEvent("1", "x"), other, newEvent("2", "x"))
-	if s := status(t, b, "one"); s.Pending != 3 {
-		t.Errorf("%d events are pending, want 3", s.Pending)
+	s, err := b.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Events != 3 {
+		t.Errorf("%d events are in the store, want 3", s.Events)
 	}
 }
 
@@ -230,8 +234,8 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 }
 
 func TestCloseCancelsHandlersAndTheirEventsComeBack(t *testing.T) {
-	dir := t.TempDir()
-	b := open(t, Config{Dir: dir})
+	cfg := Config{Dir: t.TempDir(), AckWait: 300 * time.Millisecond} // which the restarted server waits for
+	b := open(t, cfg)
 	started := make(chan struct{})
 	tr := Trigger{Name: "one", Retry: -1} // the interruption must not count as a failed try
 	subscribe(t, b, tr, func(ctx context.Context, _ event.Event) error {
@@ -246,7 +250,7 @@ func TestCloseCancelsHandlersAndTheirEventsComeBack(t *testing.T) {
 	if err := b.Close(ctx); !errkind.Is(err, errkind.Canceled) {
 		t.Errorf("close: %v, want canceled", err)
 	}
-	b = open(t, Config{Dir: dir})
+	b = open(t, cfg)
 	var got recorder
 	subscribe(t, b, tr, got.Handle)
 	eventually(t, "the interrupted event", func() bool { return got.count("1") == 1 })
