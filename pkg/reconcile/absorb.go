@@ -57,7 +57,7 @@ func (p *planner) confirm(name string, r state.Replica, o Observation) {
 		p.changed = true
 	}
 	// An intent that has ended and left no trace did not land.
-	p.dropIntents(name)
+	p.dropIntents(name, p.ended)
 }
 
 // learn adds what an observation knows about a version's content, so that a later comparison need not read it.
@@ -167,22 +167,28 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	p.row.Versions[id] = v
 	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
 	p.changed = true
-	p.dropIntents(m.Name)
+	// Whatever we were about to write there was conditional on a state that is gone. From now on an object with the nonce
+	// of such an intent is a user's restore or copy of ours; should a late write of ours land after all, because the
+	// replica became absent again (absence has no generation, R2), it is taken for a user's: a false conflict, no loss.
+	p.dropIntents(m.Name, func(state.Intent) bool { return true })
 }
 
-// dropIntents forgets intents at a replica whose writer can't write any more: the lease ended before we looked, it is
-// our own request and has been answered, or the object that it may overwrite is gone for good.
-func (p *planner) dropIntents(name string) {
+// ended reports that an intent's writer can't write any more: the lease ended before we looked, or it is our own request
+// and has been answered.
+func (p *planner) ended(it state.Intent) bool {
+	return it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce]
+}
+
+func (p *planner) dropIntents(name string, which func(state.Intent) bool) {
 	if p.mutant == NoLease {
 		return
 	}
-	now := p.row.Replicas[name].Print
 	n := len(p.row.Intents)
 	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool {
 		if p.mutant == NonceNotConsumed && it.LeaseUntil.IsZero() {
 			return false
 		}
-		return it.Replica == name && (it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce] || it.Expect.Present && it.Expect.Tag != now.Tag)
+		return it.Replica == name && which(it)
 	})
 	if len(p.row.Intents) != n {
 		p.changed = true

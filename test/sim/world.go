@@ -146,8 +146,8 @@ func draw(r *rand.Rand) params {
 		p.pace = 0.02 + 0.05*r.Float64()
 	case 3: // users overwrite and restore what dying workers wrote, before anybody looks
 		p.users, p.replicas, p.workers, p.etags, p.restores, p.restoring = 4+r.IntN(5), 2, 1, false, true, 4
-		p.crash, p.loseAnswer, p.drop, p.chaos = 0.1+0.2*r.Float64(), 0.2*r.Float64(), 0.5*r.Float64(), 150+r.IntN(300)
-		p.pace, p.jump = 0.03+0.1*r.Float64(), 0.08
+		p.crash, p.loseAnswer, p.drop, p.chaos = 0.1+0.2*r.Float64(), 0.2*r.Float64(), 0.2*r.Float64(), 300+r.IntN(500)
+		p.pace, p.jump = 0.01+0.03*r.Float64(), 0.05
 	case 1: // conflicts one after the other
 		p.users, p.replicas, p.chaos, p.drop = 4+r.IntN(6), 3, 200+r.IntN(200), 0
 	}
