@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
+)
+
+// Options of Start and Inspect. Group and DataDir are required; the rest has defaults.
+type Options struct {
+	Group   *config.Group
+	DataDir string // state, events, lock and control socket; made if it is not there
+
+	Listen string   // host:port for notifications; "" does not listen, port 0 takes a free one
+	Tokens []string // shared secrets of the senders of notifications; without any, only loopback is listened on
+	Topics []string // ARNs of SNS topics that may send
+
+	State string // DSN of a PostgreSQL database, postgres://...; "" is SQLite in DataDir
+	NATS  string // URL of an outside NATS server with JetStream, nats://...; "" is the embedded one in DataDir
+
+	Openers   worker.Openers              // by provider; S3 alone
+	LookupEnv func(string) (string, bool) // for credentials; os.LookupEnv
+	Logger    *slog.Logger                // discarded if nil
+	Telemetry *serve.Telemetry            // none if nil
+	Probe     object.ProbeOptions
+
+	QuietPeriod  time.Duration // Close: ends listening when no notification came for this long; 100 ms
+	DrainTimeout time.Duration // Close: for the handlers that run; 20 s
+}
+
+func (o *Options) defaults() error {
+	if o.Group == nil || o.DataDir == "" {
+		return errkind.New(errkind.Invalid, "start pipeline: group and data directory are required")
+	}
+	if o.Openers == nil {
+		o.Openers = Openers()
+	}
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = serve.NoTelemetry()
+	}
+	if o.QuietPeriod <= 0 {
+		o.QuietPeriod = 100 * time.Millisecond
+	}
+	if o.DrainTimeout <= 0 {
+		o.DrainTimeout = 20 * time.Second
+	}
+	return nil
+}
+
+// Openers are the providers that the one-process mode is built with.
+func Openers() worker.Openers { return worker.Openers{"s3": worker.S3} }
+
+// checkListen refuses to take notifications from the network without a secret: whoever can post one can make every replica
+// be read.
+func (o *Options) checkListen() error {
+	if o.Listen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return errkind.New(errkind.Invalid, "listen on %q: must be host:port, such as 127.0.0.1:9900: %w", o.Listen, err)
+	}
+	ip := net.ParseIP(host)
+	if len(o.Tokens) > 0 || host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return errkind.New(errkind.Invalid, "listen on %q: anybody could send notifications there; set BUCKETMESH_WEBHOOK_TOKENS, "+
+		"or listen on 127.0.0.1", o.Listen)
+}

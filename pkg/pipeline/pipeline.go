@@ -1,0 +1,299 @@
+// Package pipeline is the whole of bucketmesh in one process: notifications over HTTP, normalized into events, a
+// durable broker, the subscribers sync, conflict-resolver and audit, and the workers behind them. The handlers, the
+// triggers and the workers are those of the services: what runs here is what is deployed.
+//
+// Errors: Start refuses what can't work (Invalid, with the mend) and a data directory that another process uses (Conflict).
+// What goes wrong while it runs is tried again; a listener that fails ends Done with Err.
+//
+// Concurrency: a Pipeline may be used from many goroutines.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/audit"
+	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/scan"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
+)
+
+// Pipeline is a group at work in this process. Make one with Start.
+type Pipeline struct {
+	opts    Options
+	log     *slog.Logger
+	began   time.Time
+	lock    *os.File
+	store   state.Store // as it was opened
+	audit   audit.Log
+	broker  *broker.Broker
+	worker  *worker.Worker
+	watch   watchers
+	address net.Addr
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	serving chan struct{} // closed when the listener ended
+	failed  chan struct{} // closed when err is set
+	fail    sync.Once
+	err     error
+	close   sync.Once
+	closed  error
+}
+
+// Start opens everything and runs until Close. ctx bounds the start only.
+func Start(ctx context.Context, o Options) (*Pipeline, error) {
+	if err := errors.Join(o.defaults(), o.checkListen()); err != nil {
+		return nil, err
+	}
+	p := &Pipeline{opts: o, log: o.Logger, began: time.Now(), serving: make(chan struct{}), failed: make(chan struct{})}
+	if err := p.start(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// open opens the directory, the store and the broker: what an inspection needs too.
+func (p *Pipeline) open(ctx context.Context) (err error) {
+	if p.lock, err = lockDir(p.opts.DataDir); err != nil {
+		return err
+	}
+	if err = claimDir(p.opts.DataDir, p.opts.Group); err != nil {
+		return err
+	}
+	if p.store, p.audit, err = OpenState(ctx, p.opts.DataDir, p.opts.State); err != nil {
+		return err
+	}
+	cfg := broker.Config{Logger: p.log, URL: p.opts.NATS}
+	if cfg.URL == "" {
+		cfg.Dir = filepath.Join(p.opts.DataDir, brokerDir)
+	} else {
+		cfg.Name = "bucketmesh-" + p.opts.Group.Name
+	}
+	if p.broker, err = broker.Open(ctx, cfg); err != nil {
+		return fmt.Errorf("open broker: %w", err)
+	}
+	return nil
+}
+
+func (p *Pipeline) start(ctx context.Context) error {
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	var err error
+	p.worker, err = worker.Open(ctx, worker.Options{
+		Group: p.opts.Group, Store: p.store, Sink: p.broker, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
+		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell,
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // says which replica
+	}
+	if err := p.subscribe(ctx); err != nil {
+		return err
+	}
+	p.running.Go(func() {
+		if err := p.worker.Run(run); err != nil {
+			p.failWith(err)
+		}
+	})
+	p.running.Go(func() { p.scans(run) })
+	return p.listen(run)
+}
+
+// listen takes notifications.
+func (p *Pipeline) listen(run context.Context) error {
+	if p.opts.Listen == "" {
+		close(p.serving)
+		return nil
+	}
+	stores := make([]s3.Store, 0, len(p.opts.Group.Replicas))
+	for _, r := range p.opts.Group.Replicas {
+		if r.Provider != s3.Provider {
+			continue
+		}
+		st := s3.StoreOf(r)
+		st.Auth = s3.Auth{Tokens: p.opts.Tokens, Topics: p.opts.Topics, Open: len(p.opts.Tokens) == 0}
+		stores = append(stores, st)
+	}
+	handler, err := s3.NewHandler(s3.HandlerConfig{
+		Stores: stores, Sink: sink{p}, DeadLetters: deadLetters{p.broker}, Now: time.Now, Logger: p.log,
+		Verifier: verifier(p.opts.Topics), Meter: p.opts.Telemetry.Meter.Meter("github.com/bucketmesh/bucketmesh/pkg/normalize/s3"),
+	})
+	if err != nil {
+		close(p.serving)
+		return fmt.Errorf("make normalizer: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(run, "tcp", p.opts.Listen)
+	if err != nil {
+		close(p.serving)
+		return errkind.New(errkind.Invalid, "listen for notifications on %s: %w", p.opts.Listen, err)
+	}
+	p.address = listener.Addr()
+	mux := http.NewServeMux()
+	mux.Handle(s3.PathPrefix, handler)
+	go func() {
+		defer close(p.serving)
+		err := serve.Run(run, serve.Config{
+			Name: "bucketmesh", Listener: listener, Handler: mux, Logger: p.log, Telemetry: p.opts.Telemetry,
+			QuietPeriod: p.opts.QuietPeriod, DrainTimeout: p.opts.DrainTimeout,
+			Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
+				_, _, err := p.store.NextDue(ctx, p.opts.Group.Name)
+				return err //nolint:wrapcheck // logged with its name
+			}}},
+		})
+		if err != nil {
+			p.failWith(err)
+		}
+	}()
+	return nil
+}
+
+func verifier(topics []string) *s3.Verifier {
+	if len(topics) == 0 {
+		return nil
+	}
+	return s3.NewVerifier(s3.NewClient(5*time.Second), time.Now, 0)
+}
+
+func (p *Pipeline) failWith(err error) {
+	p.fail.Do(func() {
+		p.err = err
+		close(p.failed)
+	})
+}
+
+// Failed is closed when the pipeline can't go on; Err says why.
+func (p *Pipeline) Failed() <-chan struct{} { return p.failed }
+
+// Err is why the pipeline can't go on, nil while it can.
+func (p *Pipeline) Err() error {
+	select {
+	case <-p.failed:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// URL is where notifications are taken, http://host:port; "" if they are not.
+func (p *Pipeline) URL() string {
+	if p.address == nil {
+		return ""
+	}
+	return "http://" + p.address.String()
+}
+
+// WebhookURL is where the notifications of a replica are taken.
+func (p *Pipeline) WebhookURL(replica string) string { return p.URL() + s3.PathPrefix + replica }
+
+// Counters are the requests that were sent so far, by replica.
+func (p *Pipeline) Counters() map[string]object.Snapshot { return p.worker.Requests() }
+
+// Store is the state of the group.
+func (p *Pipeline) Store() state.Store { return p.store }
+
+// Audit is the log of all events.
+func (p *Pipeline) Audit() audit.Log { return p.audit }
+
+// Backfill brings together what exists; see worker.Worker.Backfill.
+func (p *Pipeline) Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error) {
+	return p.worker.Backfill(ctx, progress) //nolint:wrapcheck // says "backfill"
+}
+
+// DeadLetters lists what the triggers gave up on, and messages that could not be understood.
+func (p *Pipeline) DeadLetters(ctx context.Context, limit int) ([]broker.DeadLetter, error) {
+	return p.broker.DeadLetters(ctx, limit) //nolint:wrapcheck // says "read dead letters"
+}
+
+// Replay gives dead letters back to their triggers, all that can be if no id is given, and says how many.
+func (p *Pipeline) Replay(ctx context.Context, ids ...string) (int, error) {
+	if len(ids) == 0 {
+		return p.broker.ReplayAll(ctx) //nolint:wrapcheck // says "replay"
+	}
+	for i, id := range ids {
+		if err := p.broker.Replay(ctx, id); err != nil {
+			return i, err //nolint:wrapcheck // says "replay" and the id
+		}
+	}
+	return len(ids), nil
+}
+
+// Close ends: notifications are refused, what is being handled is finished (for DrainTimeout at most), everything is
+// closed. What was not handled is handled after the next Start.
+func (p *Pipeline) Close() error {
+	p.close.Do(func() { p.closed = p.shutDown() })
+	return p.closed
+}
+
+func (p *Pipeline) shutDown() error {
+	var errs []error
+	if p.stop != nil {
+		p.stop()
+	}
+	if p.address != nil {
+		<-p.serving
+	}
+	p.running.Wait()
+	limit, cancel := context.WithTimeout(context.Background(), p.opts.DrainTimeout)
+	defer cancel()
+	if p.worker != nil {
+		// What the last handlers leave in the outbox is published at the next start; this is what can be done now.
+		if err := p.worker.Publish(limit); err != nil {
+			p.log.Warn("outbox is left for the next start", "error", err)
+		}
+	}
+	if p.broker != nil {
+		if err := p.broker.Close(limit); err != nil && !errkind.Is(err, errkind.Canceled) {
+			errs = append(errs, err) // canceled handlers are no failure: their events come again
+		}
+	}
+	if p.worker != nil {
+		errs = append(errs, p.worker.Close())
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	if p.lock != nil {
+		errs = append(errs, p.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sink is the broker as the normalizer sees it, with the watchers told.
+type sink struct{ p *Pipeline }
+
+var _ normalize.Sink = sink{}
+
+func (s sink) Publish(ctx context.Context, events []cloudevents.Event) error {
+	if err := s.p.broker.Publish(ctx, events...); err != nil {
+		return err //nolint:wrapcheck // an adapter
+	}
+	for _, e := range events {
+		s.p.watch.tell(e)
+	}
+	return nil
+}
+
+type deadLetters struct{ b *broker.Broker }
+
+func (d deadLetters) Store(ctx context.Context, raw []byte, contentType, reason string) error {
+	return d.b.StoreRaw(ctx, raw, contentType, reason) //nolint:wrapcheck // an adapter
+}

@@ -1,0 +1,148 @@
+package subscriber
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+)
+
+// busyLimit is how long an event may come back because its key is being worked on. Then the dirty set takes it over: the
+// copy of a very large object outlives the patience of any trigger.
+const busyLimit = time.Minute
+
+// Sync reconciles the key that an event is about. All fields but Scan are required.
+type Sync struct {
+	Group  *config.Group
+	Engine Reconciler
+	Dirty  Dirtier
+	Now    func() time.Time
+	Logger *slog.Logger
+	// Scan does what a scan.requested event asks for; it may stop early with a retryable error and go on at the next
+	// delivery. Nil: such events are acknowledged and nothing is done, because the process has a timer of its own.
+	Scan func(ctx context.Context, s event.Scan) error
+}
+
+// Handle implements Handler.
+func (s *Sync) Handle(ctx context.Context, e cloudevents.Event) error {
+	switch {
+	case e.Type() == event.ConflictResolved:
+		return s.resolved(ctx, e)
+	case e.Type() == event.ScanRequested:
+		return s.scan(ctx, e)
+	case e.Type() == event.ObjectSuperseded:
+		return nil // another event told of what replaced it
+	case strings.HasPrefix(e.Type(), event.Prefix+"object."):
+		return s.object(ctx, e)
+	}
+	return nil // a trigger that lets more through than it should
+}
+
+func (s *Sync) resolved(ctx context.Context, e cloudevents.Event) error {
+	c, err := event.ConflictOf(e)
+	if err != nil {
+		return fmt.Errorf("handle resolved conflict: %w", err)
+	}
+	if c.Group != s.Group.Name {
+		return nil
+	}
+	return s.reconcile(ctx, e, c.Key, nil)
+}
+
+func (s *Sync) scan(ctx context.Context, e cloudevents.Event) error {
+	req, err := event.ScanOf(e)
+	if err != nil {
+		return fmt.Errorf("handle scan request: %w", err)
+	}
+	if req.Group != s.Group.Name || s.Scan == nil {
+		return nil
+	}
+	if err := s.Scan(ctx, req); err != nil {
+		return fmt.Errorf("scan: %w", err)
+	}
+	return nil
+}
+
+func (s *Sync) object(ctx context.Context, e cloudevents.Event) error {
+	o, err := event.ObjectOf(e)
+	if err != nil {
+		return fmt.Errorf("handle object event: %w", err)
+	}
+	keys := []string{o.Key}
+	if raw, err := o.RawKey(); err == nil {
+		keys[0] = raw
+	}
+	if o.Rename != nil {
+		keys = []string{o.Rename.From, o.Rename.To}
+	}
+	for _, key := range keys {
+		for _, at := range s.Group.ReplicaFor(e.Source(), key) {
+			if !s.Group.Match(at.Key) {
+				continue
+			}
+			h := HintOf(e, o, at.Replica.Name)
+			if err := s.reconcile(ctx, e, at.Key, &h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Sync) reconcile(ctx context.Context, e cloudevents.Event, key string, h *reconcile.Hint) error {
+	begin := s.Now()
+	out, err := s.Engine.Reconcile(ctx, key, h, 0)
+	if errkind.Is(err, errkind.Conflict) && s.Now().Sub(recorded(e)) > busyLimit {
+		why := "other events for this key were worked on for more than " + busyLimit.String()
+		if err := s.Dirty.MarkDirty(ctx, s.Group.Name, []string{key}, s.Now().Add(10*time.Second), why); err != nil {
+			return fmt.Errorf("mark key dirty: %w", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sync %q: %w", key, err)
+	}
+	s.Logger.DebugContext(ctx, "reconciled", "key", key, "event", e.Type(), "outcome", out.String(), "duration", s.Now().Sub(begin))
+	return nil
+}
+
+// recorded is when we took note of the event; the zero time, long ago, for events that do not say.
+func recorded(e cloudevents.Event) time.Time {
+	text, _ := e.Extensions()[event.ExtRecordedTime].(string)
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return e.Time()
+	}
+	return t
+}
+
+// HintOf is what an object event tells the engine about a key at a replica.
+func HintOf(e cloudevents.Event, o event.Object, replica string) reconcile.Hint {
+	h := reconcile.Hint{Replica: replica, Kind: reconcile.Changed, VersionID: o.Version, RequestID: o.RequestID, Time: e.Time()}
+	if h.Seq, _ = e.Extensions()[event.ExtSequence].(string); h.Seq == "" {
+		h.Seq = o.SequencerRaw
+	}
+	switch e.Type() {
+	case event.ObjectWritten:
+		h.Kind, h.Tag = reconcile.Written, o.ETag
+		if o.Generation != "" { // GCS guards by generation
+			h.Tag, h.VersionID = o.Generation, o.Generation
+		}
+		switch o.Operation {
+		case "Put", "Post", "CompleteMultipartUpload":
+		default:
+			h.Copied = true // whatever it is, it is not how we write
+		}
+	case event.ObjectDeleted:
+		h.Kind = reconcile.Deleted
+	}
+	return h
+}

@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+)
+
+const (
+	sweepPage = 256
+	// sweepAtLeast is the longest sleep: another process may have made a key due that this one was not told of.
+	sweepAtLeast = time.Minute
+	// sweepAtMost bounds how often sweeps follow each other.
+	sweepAtMost = 50 * time.Millisecond
+)
+
+// sweeper looks again at dirty keys when they are due. It sleeps until then: idle costs no request.
+type sweeper struct {
+	group    string
+	store    state.Store
+	engine   *reconcile.Engine
+	log      *slog.Logger
+	parallel int
+
+	mu   sync.Mutex
+	next time.Time // when run wakes up
+	woke chan struct{}
+}
+
+func newSweeper(o Options) *sweeper {
+	return &sweeper{group: o.Group.Name, store: o.Store, log: o.Logger, parallel: o.Sweepers, woke: make(chan struct{}, 1)}
+}
+
+// wake makes sure that a sweep happens at a time.
+func (s *sweeper) wake(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.next.IsZero() && !at.Before(s.next) {
+		return
+	}
+	s.next = at
+	select {
+	case s.woke <- struct{}{}:
+	default:
+	}
+}
+
+// sleepUntil sets the time of the next sweep; run calls it after one.
+func (s *sweeper) sleepUntil(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = at
+}
+
+func (s *sweeper) due() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Until(s.next)
+}
+
+// run sweeps until ctx is done.
+func (s *sweeper) run(ctx context.Context) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
+	for {
+		s.sleepUntil(time.Now().Add(sweepAtLeast)) // what is told from here on brings it forward
+		err := s.sweep(ctx)
+		if err == nil {
+			var next time.Time
+			var ok bool
+			if next, ok, err = s.store.NextDue(ctx, s.group); err == nil && ok {
+				s.wake(next)
+			}
+		}
+		notBefore := sweepAtMost
+		if err == nil {
+			pause.Reset()
+		} else if ctx.Err() == nil {
+			notBefore = pause.NextBackOff()
+			s.log.WarnContext(ctx, "sweep is not complete, it will be tried again", "wait", notBefore, "error", err)
+			s.wake(time.Now().Add(notBefore))
+		}
+		if err := s.sleep(ctx, notBefore); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits until the next sweep, and for at least a time.
+func (s *sweeper) sleep(ctx context.Context, atLeast time.Duration) error {
+	begin := time.Now()
+	for {
+		wait := max(s.due(), atLeast-time.Since(begin))
+		if wait <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err() //nolint:wrapcheck // the caller asked
+		case <-s.woke:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// sweep looks at all keys that are due. The error is the first that was no trouble with a bucket; the other keys are
+// looked at all the same.
+func (s *sweeper) sweep(ctx context.Context) error {
+	begin := time.Now()
+	for {
+		page, err := s.store.Due(ctx, s.group, begin, sweepPage)
+		if err != nil {
+			return fmt.Errorf("read due keys: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		var g errgroup.Group
+		g.SetLimit(s.parallel)
+		for _, d := range page {
+			if ctx.Err() != nil {
+				break
+			}
+			g.Go(func() error { return s.look(ctx, d) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return errkind.New(errkind.Canceled, "sweep: %w", err)
+		}
+		if len(page) < sweepPage {
+			return nil
+		}
+	}
+}
+
+func (s *sweeper) look(ctx context.Context, d state.Dirty) error {
+	out, err := s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
+	if err != nil {
+		return fmt.Errorf("look at %q again: %w", d.Key, err)
+	}
+	s.log.DebugContext(ctx, "looked again", "key", d.Key, "reason", d.Reason, "attempts", d.Attempts, "outcome", out.String())
+	return nil
+}

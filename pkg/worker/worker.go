@@ -1,0 +1,197 @@
+// Package worker is one group at work: its buckets, opened, decorated and probed; the engine over them; and what has to
+// happen beside the handling of events: the outbox is published after each commit, keys that are due are looked at
+// again, and a backfill compares listings with the state.
+//
+// Worker is what the services sync and conflict-resolver share with the one-process mode (package pipeline), which adds a
+// broker and an HTTP listener.
+//
+// Errors: Open refuses what can't work (Invalid, with the mend), and a replica about which nothing is known because it
+// does not answer (Unavailable). Trouble while running is logged and tried again, with back-off.
+//
+// Concurrency: a Worker may be used from many goroutines. Run starts goroutines and waits for them.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+)
+
+// maxMemory bounds the bytes of objects that are in memory at once, whatever the document allows: with the rest of a
+// process it stays below 256 MiB. A part that is larger than this is still taken, one at a time.
+const maxMemory = 96 << 20
+
+// Options of Open. Group, Store, Sink and Openers are required; the rest has defaults.
+type Options struct {
+	Group   *config.Group
+	Store   state.Store
+	Sink    serve.Sink // where events of the outbox go
+	Openers Openers    // by provider
+
+	LookupEnv func(string) (string, bool) // for credentials; os.LookupEnv
+	Owner     string                      // this process, for people who read intents; host and process id
+	Logger    *slog.Logger                // discarded if nil
+	Telemetry *serve.Telemetry            // none if nil
+	Probe     object.ProbeOptions
+
+	Sweepers    int                     // keys that the sweep looks at at once; twice the group's transfer.parallel
+	OutboxEvery time.Duration           // between two looks at the outbox if nothing is committed; 30 s
+	Published   func(cloudevents.Event) // told of every event of the outbox after it was published; must not block
+}
+
+// Worker is a group at work. Make one with Open.
+type Worker struct {
+	o        Options
+	log      *slog.Logger
+	store    *notifying
+	replicas []*Replica
+	engine   *reconcile.Engine
+	outbox   *outbox
+	sweeper  *sweeper
+	backfill sync.Mutex
+}
+
+// Open opens and probes the buckets and builds the engine. ctx bounds the opening only.
+func Open(ctx context.Context, o Options) (*Worker, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	w := &Worker{o: o, log: o.Logger}
+	w.outbox = newOutbox(o)
+	w.sweeper = newSweeper(o)
+	w.store = &notifying{Store: o.Store, committed: w.outbox.kick, due: w.sweeper.wake}
+	if err := w.open(ctx); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (o *Options) defaults() error {
+	if o.Group == nil || o.Store == nil || o.Sink == nil || len(o.Openers) == 0 {
+		return errkind.New(errkind.Invalid, "open worker: group, store, sink and openers are required")
+	}
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	if o.Owner == "" {
+		host, _ := os.Hostname() // a name for people; without one the number has to do
+		o.Owner = fmt.Sprintf("%s/%d", host, os.Getpid())
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = serve.NoTelemetry()
+	}
+	if o.Sweepers <= 0 {
+		o.Sweepers = 2 * max(o.Group.Transfer.Parallel, 1)
+	}
+	if o.OutboxEvery <= 0 {
+		o.OutboxEvery = 30 * time.Second
+	}
+	if o.Published == nil {
+		o.Published = func(cloudevents.Event) {}
+	}
+	return nil
+}
+
+func (w *Worker) open(ctx context.Context) error {
+	if err := w.openReplicas(ctx); err != nil {
+		return err
+	}
+	t := w.o.Group.Transfer
+	copier, err := transfer.New(transfer.Config{
+		PartSize: t.PartSize, Parallel: min(max(t.Parallel, 1), transfer.DefaultParallel), Bandwidth: t.Bandwidth,
+		Memory: max(t.PartSize, min(t.PartSize*int64(max(t.Parallel, 1)), maxMemory)),
+	})
+	if err != nil {
+		return fmt.Errorf("open worker: %w", err)
+	}
+	sites := make([]reconcile.Site, len(w.replicas))
+	for i, r := range w.replicas {
+		sites[i] = reconcile.Site{
+			Member: reconcile.Member{Name: r.Name, Writable: r.Mode == config.ReadWrite}, Bucket: r.Bucket,
+		}
+	}
+	w.engine, err = reconcile.New(reconcile.Config{
+		Group: w.o.Group.Name, Sites: sites, Store: w.store, Copier: copier, Announce: Announce,
+		Rule: w.o.Group.Rule, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
+	})
+	if err != nil {
+		return fmt.Errorf("open worker: %w", err)
+	}
+	w.sweeper.engine = w.engine
+	return w.measure()
+}
+
+// Announce makes the outbox event of a type of package event and its data.
+func Announce(typ string, data any) (state.OutboxEvent, error) {
+	var e cloudevents.Event
+	var err error
+	switch d := data.(type) {
+	case event.Sync:
+		e, err = event.NewSync(typ, "", d)
+	case event.Conflict:
+		e, err = event.NewConflict(typ, "", d, time.Now())
+	default:
+		err = errkind.New(errkind.Invalid, "make event %s: data of type %T", typ, data)
+	}
+	if err != nil {
+		return state.OutboxEvent{}, fmt.Errorf("announce: %w", err)
+	}
+	text, err := event.Encode(e)
+	if err != nil {
+		return state.OutboxEvent{}, fmt.Errorf("announce: %w", err)
+	}
+	return state.OutboxEvent{ID: e.ID(), JSON: text}, nil
+}
+
+// Engine is the group's engine.
+func (w *Worker) Engine() *reconcile.Engine { return w.engine }
+
+// Store is the group's store; changes that go through it wake the outbox and the sweep.
+func (w *Worker) Store() state.Store { return w.store }
+
+// Run publishes the outbox and sweeps until ctx is done, then lets what is under way end.
+func (w *Worker) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.outbox.run(ctx) })
+	g.Go(func() error { return w.sweeper.run(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("run worker: %w", err)
+	}
+	return nil
+}
+
+// Publish publishes what is in the outbox now.
+func (w *Worker) Publish(ctx context.Context) error { return w.outbox.flush(ctx) }
+
+// Sweep looks again at every key that is due now.
+func (w *Worker) Sweep(ctx context.Context) error { return w.sweeper.sweep(ctx) }
+
+// Close closes the buckets. The store is the caller's.
+func (w *Worker) Close() error {
+	var errs []error
+	for _, r := range w.replicas {
+		if r.Bucket != nil {
+			errs = append(errs, r.Bucket.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
