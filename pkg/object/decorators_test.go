@@ -295,6 +295,42 @@ func TestFaultAfterSuccess(t *testing.T) {
 	}
 }
 
+// TestChecked: a driver that refuses what can't work, through all its interfaces.
+func TestChecked(t *testing.T) {
+	d := object.Checked(mem.New(mem.Config{}))
+	_, err := d.(driver.Versioner).Versions(t.Context(), "")
+	_, err2 := d.(driver.Multiparter).Begin(t.Context(), "", nil)
+	_, err3 := d.Stat(t.Context(), "", "")
+	for _, err := range []error{err, err2, err3} {
+		if !errkind.Is(err, errkind.Invalid) {
+			t.Errorf("got %v, want invalid", err)
+		}
+	}
+	caps := d.Capabilities()
+	caps.DeleteGuard = driver.GuardNone
+	if got := d.(object.Capable).WithCapabilities(caps).Capabilities(); got != caps {
+		t.Errorf("capabilities %+v, want %+v", got, caps)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		slow := object.Fault(mem.New(mem.Config{}), object.Faults{Before: func(object.Op, string) error {
+			<-time.After(time.Second)
+			return nil
+		}})
+		d := object.Watch(slow, func(op object.Op, key string, took time.Duration, err error) {
+			got = append(got, fmt.Sprint(op, " ", key, " ", took, " ", err == nil))
+		})
+		_ = put(t.Context(), d, "k", "x", driver.Precondition{})
+		_, _ = d.Stat(t.Context(), "missing", "")
+		if fmt.Sprint(got) != "[put k 1s true stat missing 1s false]" {
+			t.Errorf("told %v", got)
+		}
+	})
+}
+
 func TestTrace(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(rec))
@@ -338,7 +374,8 @@ func TestDecoratorsKeepOptionalInterfaces(t *testing.T) {
 		for name, decorated := range map[string]driver.Bucket{
 			"prefix": object.WithPrefix(d, "p/"), "retry": object.Retry(d, object.RetryOptions{}),
 			"limit": object.Limit(d, object.LimitOptions{}), "count": object.Count(d, &object.Counter{}),
-			"fault": object.Fault(object.New(d), object.Faults{}),
+			"fault": object.Fault(object.New(d), object.Faults{}), "checked": object.Checked(d),
+			"watch": object.Watch(d, func(object.Op, string, time.Duration, error) {}),
 		} {
 			if _, ok := decorated.(driver.Multiparter); ok != parts {
 				t.Errorf("%s of %T: multipart %v, want %v", name, d, ok, parts)

@@ -38,3 +38,13 @@ func TestIdleTimeoutCountsTheServersSilenceOnly(t *testing.T) {
 		_ = b.Close()
 	})
 }
+
+// TestEndBeforeTheAnnouncedLength: not every transport notices it (a proxy can end a chunked body in order).
+func TestEndBeforeTheAnnouncedLength(t *testing.T) {
+	w := newWatch(t.Context(), time.Hour)
+	b := &body{r: io.NopCloser(strings.NewReader("short")), left: 10, watch: w, idle: time.Hour}
+	if data, err := io.ReadAll(b); string(data) != "short" || !errkind.Is(err, errkind.Unavailable) {
+		t.Errorf("read %q, %v (kind %s), want unavailable", data, err, errkind.Of(err))
+	}
+	_ = b.Close()
+}

@@ -2,7 +2,7 @@
 // DELETE): write first, look at what the new version or delete marker covers, and take it back if that isn't what the
 // caller meant.
 //
-// Errors: PreconditionFailed when the write was taken back; Unavailable when the outcome is unknown. Concurrency: Write
+// Errors: PreconditionFailed when the write was taken back; Conflict when somebody else took it back; Unavailable when the outcome is unknown. Concurrency: Write
 // holds no state; any number may run on one key, and at most one of them keeps its version over a given predecessor.
 package guard
 
@@ -33,8 +33,8 @@ type Raw struct {
 //
 // What remains of the provider's gap: between the write and the check, readers see our write. A process that dies there
 // leaves a version or marker over a version that nobody checked; that one is not lost, it is below, and whoever finds
-// ours later must look below it before concluding anything (object.Predecessor). And on MinIO, a user who writes and
-// deletes the key between our look and our delete can see that deletion undone.
+// ours later must look below it before concluding anything (object.Predecessor). And on MinIO, a user whose delete lands on
+// a marker of ours that is then taken back sees the object again.
 func Write(ctx context.Context, want driver.Precondition, raw Raw) (*driver.Attrs, error) {
 	cur, err := raw.Stat(ctx)
 	if err != nil && !errkind.Is(err, errkind.NotFound) {
@@ -59,7 +59,11 @@ func Write(ctx context.Context, want driver.Precondition, raw Raw) (*driver.Attr
 		if uerr := undo(ctx, ours.VersionID, raw); uerr != nil {
 			return nil, uerr
 		}
-		return nil, errkind.New(errkind.Unavailable, "check what the write covers: %w", err)
+		kind := errkind.Unavailable
+		if errkind.Is(err, errkind.Conflict) {
+			kind = errkind.Conflict
+		}
+		return nil, errkind.New(kind, "check what the write covers: %w", err)
 	}
 	if matches(below, want) {
 		return ours, nil
@@ -96,7 +100,8 @@ func predecessor(ctx context.Context, ours string, raw Raw) (*driver.Attrs, erro
 		}
 		return &all[i+1], nil
 	}
-	return nil, errkind.New(errkind.Unavailable, "our version %s is not in the listing of versions", ours)
+	// Where deletes at once share one marker, another one of them took it back already.
+	return nil, errkind.New(errkind.Conflict, "our version %s is not in the listing of versions", ours)
 }
 
 func undo(ctx context.Context, ours string, raw Raw) error {

@@ -113,6 +113,26 @@ func TestUncheckedWriteIsTakenBack(t *testing.T) {
 	current(t, b, seen.VersionID)
 }
 
+// TestSharedMarkerIsGone: two deletes at once were answered with one marker (MinIO), and the other one took it back.
+func TestSharedMarkerIsGone(t *testing.T) {
+	b := mem.New(mem.Config{Versioned: true, Lies: mem.Lies{ReuseMarker: true}})
+	seen := put(t, b, "seen")
+	r := raw(b)
+	write := r.Write
+	r.Write = func(ctx context.Context) (*driver.Attrs, error) {
+		put(t, b, "unseen")
+		ours, err := write(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, err = r.Remove(ctx, ours.VersionID) // the other delete's check
+		return ours, err
+	}
+	if _, err := guard.Write(t.Context(), expect(seen), r); !errkind.Is(err, errkind.Conflict) {
+		t.Errorf("got %v (kind %s), want conflict", err, errkind.Of(err))
+	}
+}
+
 // TestMarkerThatStays: it can't be taken back. The caller must not conclude anything, and a human reads which one it is.
 func TestMarkerThatStays(t *testing.T) {
 	b := mem.New(mem.Config{Versioned: true})
