@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -318,14 +319,7 @@ func (w *work) gone(row *state.Row) bool {
 
 // leftovers reports intents at a destination whose end nobody knows.
 func (w *work) leftovers(s step) bool {
-	for _, it := range s.row.Intents {
-		for _, d := range s.dests {
-			if it.Replica == d {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.row.Intents, func(it state.Intent) bool { return slices.Contains(s.dests, it.Replica) })
 }
 
 // noteSequence remembers which notification told of a state, so that its duplicates cost nothing.
@@ -364,12 +358,7 @@ func (w *work) abortDropped(ctx context.Context, before, after state.Row) error 
 }
 
 func hasIntent(row state.Row, nonce string) bool {
-	for _, it := range row.Intents {
-		if it.Nonce == nonce {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == nonce })
 }
 
 func liveIntent(row state.Row, replica string, now time.Time) (time.Time, bool) {

@@ -138,10 +138,6 @@ func effective(r state.Replica) version.ID {
 	return r.Version
 }
 
-func (p *planner) at(name string) *version.Version {
-	return p.version(effective(p.row.Replicas[name]))
-}
-
 // heads are the maximal versions, sorted by id.
 func (p *planner) heads() []version.ID { return headsOf(&p.row, p.members) }
 

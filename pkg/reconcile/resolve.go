@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
@@ -91,12 +90,11 @@ func (e *Engine) Resolve(ctx context.Context, key string) (Outcome, error) {
 	if len(heads) < 2 {
 		return Settled, nil
 	}
-	rule := e.cfg.Rule(key)
-	verdict := policy.Decide(rule, e.policyHeads(&row, heads))
+	verdict := policy.Decide(e.cfg.Rule(key), e.policyHeads(&row, heads))
 	preserve := func() ([]state.Loser, error) { return e.preserveAll(ctx, key, &row, heads, verdict) }
 	if e.cfg.Mutant == OverwriteFirst {
-		if _, err := e.resolved(ctx, row, heads, verdict, rule, nil); err != nil {
-			return Pending, nil //nolint:nilerr // a seeded fault need not be polite
+		if _, err := e.resolved(ctx, row, heads, verdict, nil); err != nil {
+			return Pending, nil
 		}
 		_, err := preserve()
 		return Settled, err
@@ -109,7 +107,7 @@ func (e *Engine) Resolve(ctx context.Context, key string) (Outcome, error) {
 	if err != nil {
 		return Pending, err
 	}
-	out, err := e.resolved(ctx, row, heads, verdict, rule, losers) // 4c
+	out, err := e.resolved(ctx, row, heads, verdict, losers) // 4c
 	if errkind.Is(err, errkind.Conflict) {
 		return Pending, e.lookAgain(ctx, key) // the row changed meanwhile: the copies are kept, the decision is not
 	}
@@ -198,7 +196,7 @@ func (e *Engine) verify(ctx context.Context, at, name, mark string, want version
 }
 
 // resolved is 4c.
-func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version.ID, v policy.Verdict, rule config.ConflictRule, losers []state.Loser) (Outcome, error) {
+func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version.ID, v policy.Verdict, losers []state.Loser) (Outcome, error) {
 	row := clone(before)
 	now := e.cfg.Clock.Now()
 	winner := lookup(&row, v.Winner)
