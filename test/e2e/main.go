@@ -1,0 +1,53 @@
+// Command e2e is the end-to-end proof on real servers: users write to all replicas of a group with the provider's plain SDK
+// while "bucketmesh up" runs, is killed, or hears of nothing. Then the replicas are read independently and must be equal,
+// and every content that a server ever acknowledged must be current, overwritten by a user who had seen it, or kept. It is
+// started by hack/e2e.sh, which starts the servers; docs/testing.md says what each mode proves.
+//
+// It exits with 1 and the full evidence if anything is not so.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "FAIL:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{Use: "e2e", Short: "End-to-end proof on real servers", SilenceUsage: true, SilenceErrors: true}
+	var o options
+	s3 := &cobra.Command{
+		Use: "s3", Short: "Two MinIO and one versitygw as three ReadWrite replicas", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runS3(cmd.Context(), o, os.Getenv, os.Stdout, os.Stderr)
+		},
+	}
+	f := s3.Flags()
+	f.IntVar(&o.ops, "ops", 3000, "operations of the workload")
+	f.Uint64Var(&o.seed, "seed", 1, "of everything that is random")
+	f.IntVar(&o.kills, "kill", 0, "how many times bucketmesh is killed with SIGKILL and started again meanwhile")
+	f.StringVar(&o.state, "state", "sqlite", "where the state is: sqlite or postgres")
+	f.BoolVar(&o.noEvents, "no-events", false, "no notification arrives during the operations; bucketmesh sync has to find them")
+	f.IntVar(&o.keys, "keys", 400, "size of the key space")
+	f.IntVar(&o.multipart, "multipart", 36, "how many operations are multipart uploads of 24 MiB")
+	f.DurationVar(&o.over, "over", 0, "time over which the operations are spread (default: 60s, or 4s per kill if that is more)")
+	f.DurationVar(&o.limit, "converge-within", 0, "time to converge after the last write (default: 3m, with kills 5m)")
+	f.StringVar(&o.output, "output", "text", "text or json")
+	f.StringVar(&o.dir, "dir", "", "folder for data and logs (required)")
+	f.StringVar(&o.binary, "bucketmesh", "", "the program under test (required)")
+	root.AddCommand(s3)
+	return root
+}

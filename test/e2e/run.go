@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// runS3 is one whole run.
+func runS3(ctx context.Context, o options, getenv func(string) string, out, progress io.Writer) (err error) {
+	if err := o.defaults(); err != nil {
+		return err
+	}
+	s, err := setUp(ctx, o, getenv)
+	if err != nil {
+		return err
+	}
+	if s.gate != nil {
+		defer func() { err = errors.Join(err, s.gate.close()) }()
+	}
+	began := time.Now()
+	if err := s.program.start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		if s.program.cmd != nil {
+			err = errors.Join(err, s.program.stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := s.program.ready(ctx); err != nil {
+		return err
+	}
+	sum := &summary{Seed: o.seed, State: o.state, NoEvents: o.noEvents}
+	var asserts []string
+	if o.noEvents {
+		asserts, err = s.withoutEvents(ctx, sum, progress)
+	} else {
+		err = s.withEvents(ctx, sum, progress)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(progress, "waiting until the replicas are equal")
+	settled, err := settle(ctx, o.seed, s.replicas, o.limit, progress)
+	if err != nil {
+		return s.atFault(ctx, err)
+	}
+	sum.ConvergedAfter = settled.after.Seconds()
+	if err := s.check(ctx, settled, sum); err != nil {
+		return err
+	}
+	if o.noEvents {
+		sum.Faults = append(sum.Faults, s.checkDeletes(settled.objects)...)
+		sum.Asserted = asserts
+	}
+	s.inspect(ctx, sum)
+	sum.Seconds = time.Since(began).Seconds()
+	if err := s.program.stop(ctx); err != nil {
+		sum.Faults = append(sum.Faults, err.Error())
+	}
+	return sum.report(out, o.output)
+}
+
+// withEvents is the workload with notifications, and with kills if there are to be any.
+func (s *stage) withEvents(ctx context.Context, sum *summary, progress io.Writer) error {
+	fmt.Fprintf(progress, "%d operations over %s, seed %d, %d kills, state in %s\n", s.ops, s.over, s.seed, s.kills, s.state)
+	ops := makePlan(planOptions{
+		seed: s.seed, count: s.ops, first: 1, replicas: len(s.replicas), unguarded: 2, multipart: s.multipart, keys: keySpace(s.keys), over: s.over,
+	})
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.work(gctx, ops, progress) })
+	if s.kills > 0 {
+		g.Go(func() (err error) {
+			k := &killer{program: s.program, seed: s.seed, kills: s.kills, over: s.over, progress: progress}
+			sum.Kills, err = k.run(ctx)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if s.kills == 0 {
+		return nil
+	}
+	// versitygw throws away what it can't deliver: what it did while nobody listened is found by a look at everything.
+	return s.sync(ctx, progress)
+}
+
+func (s *stage) work(ctx context.Context, ops []operation, progress io.Writer) error {
+	w := &workload{seed: s.seed, replicas: s.replicas, ledger: s.ledger, progress: progress, locks: s.locks}
+	return w.run(ctx, ops)
+}
+
+func (s *stage) sync(ctx context.Context, progress io.Writer) error {
+	fmt.Fprintln(progress, "bucketmesh sync")
+	_, err := s.program.run(ctx, s.limit, "sync")
+	return err
+}
+
+// check judges every acknowledged content.
+func (s *stage) check(ctx context.Context, settled *settled, sum *summary) error {
+	e := &evidence{writes: s.ledger.all(), history: map[string]map[string][]stored{}}
+	e.current, e.kept = conflictCopies(settled.objects)
+	for _, r := range s.replicas {
+		if !r.versioned {
+			continue
+		}
+		var err error
+		if e.history[r.name], err = r.history(ctx); err != nil {
+			return err
+		}
+	}
+	e.writes = withTrueIdentity(e)
+	verdicts, faults := judge(e)
+	sum.fill(s, e, verdicts, faults)
+	return nil
+}
+
+// withTrueIdentity corrects what copies thought that they copied: a copy that keeps metadata is conditional on the etag of its
+// source, which an edit of the source's metadata does not change. The history knows what was really copied.
+func withTrueIdentity(e *evidence) []write {
+	for i, w := range e.writes {
+		if w.kind != opCopy || w.outcome != acked {
+			continue
+		}
+		for _, v := range e.history[w.replica][w.key] {
+			if v.versionID == w.versionID {
+				e.writes[i].meta = v.op
+			}
+		}
+	}
+	return e.writes
+}
+
+// atFault adds what bucketmesh itself says to a failure.
+func (s *stage) atFault(ctx context.Context, err error) error {
+	status, serr := s.program.run(ctx, 30*time.Second, "status", "--output", "json")
+	if serr != nil {
+		return errors.Join(err, serr)
+	}
+	return fmt.Errorf("%w\nbucketmesh status: %s", err, status)
+}
