@@ -106,7 +106,7 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 		default:
 			continue
 		}
-		p.row.Replicas[name] = state.Replica{Version: it.Version, Print: o.Print}
+		p.row.Replicas[name] = state.Replica{Version: it.Version, Print: o.Print, Over: it.Expect.VersionID}
 		p.learn(it.Version, o.Content)
 		if p.mutant == NonceNotConsumed {
 			p.row.Intents[i].LeaseUntil = time.Time{} // nobody writes under it any more, but it is believed

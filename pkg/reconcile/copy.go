@@ -275,7 +275,7 @@ func (w *work) written(o *order, id version.ID, target *version.Version) state.R
 	if w.cfg.Mutant == NoNonce {
 		r.Print.Nonce = ""
 	}
-	r.RequestID, r.EchoDue = a.RequestID, true
+	r.RequestID, r.EchoDue, r.Over = a.RequestID, true, o.expect.VersionID
 	return r
 }
 

@@ -181,6 +181,8 @@ type work struct {
 	refused   map[string]bool // replicas that can't hold this key: not tried again in this call
 	read      map[string]contentAt
 
+	recovered []state.Conflict // records of 5d, for the next commit
+
 	body  io.ReadCloser // an object that is being read already, of replica bodyOf
 	attrs *driver.Attrs
 	of    string
@@ -225,6 +227,11 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	w.noteSequence(&s, l)
 	if s.changed {
 		if err := w.abortDropped(ctx, row, s.row); err != nil {
+			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
+		}
+	}
+	if s.action != identify {
+		if err := w.recoverHidden(ctx, &row, &s.row, l); err != nil { // 5d
 			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
 		}
 	}
@@ -293,6 +300,7 @@ func (w *work) store(ctx context.Context, s step, fx state.Effects, out Outcome)
 	if s.row.Rev == 0 && (fx.Remove || len(s.row.Replicas) == 0 && len(s.row.Intents) == 0) {
 		fx.Remove = true // there is nothing to remember: an absent row stays absent
 	}
+	fx.Conflicts = append(fx.Conflicts, w.recovered...)
 	_, err := w.cfg.Store.Commit(ctx, s.row, fx)
 	switch {
 	case errkind.Is(err, errkind.Conflict):
@@ -300,6 +308,7 @@ func (w *work) store(ctx context.Context, s step, fx state.Effects, out Outcome)
 	case err != nil:
 		return Pending, false, fmt.Errorf("store row: %w", err)
 	}
+	w.recovered = nil
 	return out, true, nil
 }
 

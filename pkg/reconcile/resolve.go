@@ -146,13 +146,7 @@ func (e *Engine) preserveAll(ctx context.Context, key string, row *state.Row, he
 // if users may write there, and then travels like any object; otherwise at the first writable replica.
 func (e *Engine) preserve(ctx context.Context, key string, row *state.Row, h policy.Head) (string, error) {
 	name := policy.CopyKey(key, h.Version.ID)
-	at := h.Replica
-	for _, m := range e.members {
-		if m.Name == at && !m.Writable {
-			i := slices.IndexFunc(e.members, func(m Member) bool { return m.Writable })
-			at = e.members[i].Name
-		}
-	}
+	at := e.writableAt(h.Replica)
 	body, attrs, err := e.sites[h.Replica].Open(ctx, key, &driver.ReadOptions{IfMatch: row.Replicas[h.Replica].Print.Tag})
 	if err != nil {
 		return "", fmt.Errorf("open loser: %w", err)
@@ -171,6 +165,20 @@ func (e *Engine) preserve(ctx context.Context, key string, row *state.Row, h pol
 		return "", errkind.New(retryable(err), "write conflict copy: %w", err)
 	}
 	return name, e.verify(ctx, at, name, mark, content) // 4b; a copy that was there before must be this very one
+}
+
+// writableAt is the replica itself if users may write there, otherwise the first one where they may.
+func (e *Engine) writableAt(name string) string {
+	first := ""
+	for _, m := range e.members {
+		switch {
+		case m.Name == name && m.Writable:
+			return name
+		case m.Writable && first == "":
+			first = m.Name
+		}
+	}
+	return first
 }
 
 // retryable keeps the kind of a failed copy from being taken for a change of the loser.

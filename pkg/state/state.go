@@ -26,6 +26,11 @@ type Row struct {
 	Counters version.Vector                  `json:"ctr,omitempty"` // last dot given, per replica and for the synchronizer
 	Replicas map[string]Replica              `json:"replicas,omitempty"`
 	Intents  []Intent                        `json:"intents,omitempty"`
+
+	// DirtyMark names the key's dirty entry as Get saw it; 0: there was none. It is not part of the row: Rows leaves it 0
+	// and Commit doesn't store it. Whoever makes, replaces or repeats an entry gives it a mark that the key never had
+	// before, so that Commit can tell a wake-up that came after Get, to which the work in hand is no answer.
+	DirtyMark int64 `json:"-"`
 }
 
 // Replica is what one replica held when we last looked.
@@ -36,6 +41,7 @@ type Replica struct {
 	LastSeq   string      `json:"seq,omitempty"` // sequence of the last notification that told of this state
 	RequestID string      `json:"rid,omitempty"` // of our own write, to know its echo
 	EchoDue   bool        `json:"echo,omitempty"`
+	Over      string      `json:"over,omitempty"` // version id that our own write was meant to replace
 	Status    Status      `json:"status,omitempty"`
 	Detail    string      `json:"detail,omitempty"` // why the status is not ok
 }
@@ -72,20 +78,23 @@ type Intent struct {
 	Owner      string      `json:"owner,omitempty"`
 }
 
-// Effects are what else happens in the transaction of a Commit.
+// Effects are what else happens in the transaction of a Commit. No wake-up is lost to it: a dirty entry whose mark is
+// not Row.DirtyMark came after the row was read, and neither goes nor becomes due later. That is also so for an entry
+// that an earlier Commit of the same caller made with Dirty, which has to read the row again to know it; entries of
+// Lease are no wake-ups.
 type Effects struct {
 	Remove     bool       // delete the row instead of writing it
-	ClearDirty bool       // the key needs nothing any more: its dirty entry goes
+	ClearDirty bool       // the key needs nothing any more: its dirty entry goes, if it is the one of Row.DirtyMark or one that Lease made
 	ClearLease bool       // the dirty entry goes if it is one that Lease made
-	Dirty      *time.Time // the key needs another look at this time (replaces whatever entry there is)
+	Dirty      *time.Time // the key needs another look at this time (replaces whatever entry there is; see above for its due time)
 	Attempts   int        // with Dirty: how often the key was tried without success
 	Reason     string     // with Dirty: why
-	Lease      *time.Time // a crash from here on must be noticed at this time: makes an entry with reason ReasonLease, unless there is an entry
+	Lease      *time.Time // a crash from here on must be noticed at this time: makes an entry with reason ReasonLease, unless there is an entry; not with ClearDirty or ClearLease
 	Events     []OutboxEvent
 	Conflicts  []Conflict // inserted, or replaced by ID
 }
 
-// ReasonLease is the reason of dirty entries that Effects.Lease makes.
+// ReasonLease is the reason of dirty entries that Effects.Lease makes, and of no other.
 const ReasonLease = "lease"
 
 // OutboxEvent is a CloudEvent in structured JSON, to be published at least once after the commit.
@@ -136,7 +145,7 @@ type Stats struct {
 
 // Store keeps rows. See the package comment for errors and concurrency.
 type Store interface {
-	// Get reads a row; a key without one is Row{Group, Key, Rev: 0}.
+	// Get reads a row and its DirtyMark, both as of one moment; a key without a row is Row{Group, Key, Rev: 0, DirtyMark}.
 	Get(ctx context.Context, group, key string) (Row, error)
 	// Commit writes row if the stored revision still is row.Rev, with its effects, in one transaction. The new revision
 	// is greater than any that this key ever had, also after the row was removed; after a removal it is 0. Conflicts
@@ -145,7 +154,9 @@ type Store interface {
 	// Rows returns rows with keys strictly greater than after, in byte order.
 	Rows(ctx context.Context, group, after string, limit int) ([]Row, error)
 
-	// MarkDirty enqueues keys; a key that is already due earlier stays so. Many keys may take several transactions.
+	// MarkDirty enqueues keys; a key that is already due earlier stays so, but its mark changes all the same: whoever read
+	// the row before must not clear what was asked for now. An entry of Lease becomes one of MarkDirty, for the same
+	// reason. Many keys may take several transactions.
 	MarkDirty(ctx context.Context, group string, keys []string, due time.Time, reason string) error
 	// Due returns dirty keys whose time has come, earliest first.
 	Due(ctx context.Context, group string, now time.Time, limit int) ([]Dirty, error)

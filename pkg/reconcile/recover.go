@@ -1,0 +1,99 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// Line 5d. A condition on an S3 ETag does not see a write that leaves the bytes as they were: an edit of the metadata,
+// or the same bytes put back. On a versioned bucket such a write is still there, right below ours. Looking for it after
+// every write would cost a LIST each; it is looked for when there is reason to: a write of ours was not acknowledged, or
+// a notification tells of a version that is neither ours nor the one that ours was meant to replace.
+
+// recoverHidden preserves what our writes replaced without having seen it.
+func (w *work) recoverHidden(ctx context.Context, before, after *state.Row, l looked) error {
+	for _, m := range w.members {
+		was, is := before.Replicas[m.Name], after.Replicas[m.Name]
+		if _, seen := l.seen[m.Name]; !seen || is.Print.Nonce == "" || is.Print.VersionID == "" {
+			continue
+		}
+		adopted := was.Print.Nonce != is.Print.Nonce
+		h := w.hint
+		told := h != nil && h.Replica == m.Name && h.Kind == Written && h.VersionID != "" &&
+			h.VersionID != is.Print.VersionID && h.VersionID != is.Over
+		if !adopted && !told {
+			continue
+		}
+		if err := w.recoverAt(ctx, m.Name, after, is); err != nil {
+			return fmt.Errorf("recover what was replaced at %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, is state.Replica) error {
+	bucket := w.sites[name]
+	versions, ok := bucket.(driver.Versioner)
+	if !ok || !bucket.Capabilities().Versioned {
+		return nil
+	}
+	all, err := versions.Versions(ctx, w.key)
+	if err != nil {
+		return err
+	}
+	for i, v := range all {
+		if v.VersionID != is.Print.VersionID || i+1 == len(all) {
+			continue
+		}
+		hidden := all[i+1]
+		if hidden.DeleteMarker || hidden.VersionID == is.Over {
+			return nil
+		}
+		return w.keepHidden(ctx, name, row, is, hidden)
+	}
+	return nil
+}
+
+// keepHidden makes a conflict copy of a noncurrent version. Its record goes into the next commit.
+func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, is state.Replica, hidden driver.Attrs) error {
+	body, attrs, err := w.sites[name].Open(ctx, w.key, &driver.ReadOptions{VersionID: hidden.VersionID})
+	if errkind.Is(err, errkind.NotFound) {
+		return nil // somebody removed that version for good
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	id := version.ID(name + "." + hidden.VersionID)
+	copyKey := policy.CopyKey(w.key, id)
+	at := w.writableAt(name)
+	content, results, err := w.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
+		Bucket: w.sites[at], Key: copyKey,
+		Put: driver.PutOptions{Properties: withMeta(attrs.Properties, MetaPreserves, string(id)), If: driver.Precondition{NotExist: true}},
+	}})
+	if err != nil {
+		return err
+	}
+	if err := results[0].Err; err != nil && !errkind.Is(err, errkind.PreconditionFailed) {
+		return err
+	}
+	if err := w.verify(ctx, at, copyKey, string(id), content); err != nil {
+		return err
+	}
+	now := w.cfg.Clock.Now()
+	lost := version.Version{ID: id, Kind: version.Put, Content: content, MetaHash: MetaHash(attrs.Properties), Origin: name, ProviderTime: unixNano(attrs.ModTime)}
+	w.recovered = append(w.recovered, state.Conflict{
+		ID: conflictID(w.cfg.Group, w.key, []version.ID{id}), Group: w.cfg.Group, Key: w.key, State: "resolved", Policy: "recovered",
+		Reason:   "a write that left the ETag as it was came just before ours; the bucket's versions still had it",
+		Winner:   *lookup(row, effective(is)),
+		WinnerAt: name, Losers: []state.Loser{{Version: lost, Replica: name, Copy: copyKey}}, Detected: now, Resolved: now,
+	})
+	return nil
+}
