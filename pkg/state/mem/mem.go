@@ -27,17 +27,23 @@ type Store struct {
 
 	mu        sync.Mutex
 	rows      map[id]state.Row // all maps are made when they are first written
-	dirty     map[id]state.Dirty
+	dirty     map[id]wakeup
 	conflicts map[id]state.Conflict
 	cursors   map[id]string
 	outbox    []entry // ordered by Seq
 	seq       int64
+	mark      int64 // last one given
 	floor     int64 // highest revision of any removed row
 }
 
 type entry struct {
 	group string
 	event state.OutboxEvent
+}
+
+type wakeup struct {
+	state.Dirty
+	mark int64
 }
 
 var _ state.Store = (*Store)(nil)
@@ -57,11 +63,14 @@ func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	row, ok := s.rows[id{group, key}]
+	k := id{group, key}
+	row, ok := s.rows[k]
 	if !ok {
-		return state.Row{Group: group, Key: key}, nil
+		row = state.Row{Group: group, Key: key}
 	}
-	return clone(row), nil
+	row = clone(row)
+	row.DirtyMark = s.dirty[k].mark
+	return row, nil
 }
 
 // Commit implements state.Store.
@@ -84,21 +93,40 @@ func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (in
 		delete(s.rows, k)
 	} else {
 		rev = record.NextRev(s.now(), row.Rev, s.floor)
-		row = clone(row)
-		row.Rev = rev
-		put(&s.rows, k, row)
+		kept := clone(row)
+		kept.Rev, kept.DirtyMark = rev, 0
+		put(&s.rows, k, kept)
 	}
+	s.wake(k, row.DirtyMark, fx)
 	s.apply(k, fx)
 	return rev, nil
 }
 
-func (s *Store) apply(k id, fx state.Effects) {
-	if fx.ClearDirty {
+// wake is the part of the effects that changes the dirty entry. read is the mark that the caller knows of.
+func (s *Store) wake(k id, read int64, fx state.Effects) {
+	old, ok := s.dirty[k]
+	lease := old.Reason == state.ReasonLease
+	switch {
+	case fx.Dirty != nil:
+		d := state.Dirty{Due: due(*fx.Dirty), Attempts: fx.Attempts, Reason: record.Reason(fx.Reason)}
+		if ok && !lease && old.mark != read && old.Due.Before(d.Due) {
+			d.Due = old.Due
+		}
+		s.soil(k, d)
+	case fx.ClearDirty && (lease || old.mark == read), fx.ClearLease && lease:
 		delete(s.dirty, k)
+	case fx.Lease != nil && !ok:
+		s.soil(k, state.Dirty{Due: due(*fx.Lease), Reason: state.ReasonLease})
 	}
-	if fx.Dirty != nil {
-		put(&s.dirty, k, state.Dirty{Group: k.group, Key: k.name, Due: due(*fx.Dirty), Attempts: fx.Attempts, Reason: record.Reason(fx.Reason)})
-	}
+}
+
+func (s *Store) soil(k id, d state.Dirty) {
+	s.mark++
+	d.Group, d.Key = k.group, k.name
+	put(&s.dirty, k, wakeup{d, s.mark})
+}
+
+func (s *Store) apply(k id, fx state.Effects) {
 	for _, e := range fx.Events {
 		s.seq++
 		s.outbox = append(s.outbox, entry{k.group, state.OutboxEvent{Seq: s.seq, ID: e.ID, JSON: slices.Clone(e.JSON)}})
@@ -142,12 +170,14 @@ func (s *Store) MarkDirty(ctx context.Context, group string, keys []string, at t
 	defer s.mu.Unlock()
 	for _, key := range keys {
 		k := id{group, key}
-		d, ok := s.dirty[k]
-		if ok && !at.Before(d.Due) {
-			continue
+		old, ok := s.dirty[k]
+		d := old.Dirty
+		if !ok || at.Before(d.Due) {
+			d.Due, d.Reason = at, reason
+		} else if d.Reason == state.ReasonLease {
+			d.Reason = reason
 		}
-		d.Group, d.Key, d.Due, d.Reason = group, key, at, reason
-		put(&s.dirty, k, d)
+		s.soil(k, d)
 	}
 	return nil
 }
@@ -162,7 +192,7 @@ func (s *Store) Due(ctx context.Context, group string, now time.Time, limit int)
 	var out []state.Dirty
 	for k, d := range s.dirty {
 		if k.group == group && !d.Due.After(now) {
-			out = append(out, d)
+			out = append(out, d.Dirty)
 		}
 	}
 	return first(out, limit, func(a, b state.Dirty) int {

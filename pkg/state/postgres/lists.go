@@ -31,7 +31,8 @@ func (s *Store) MarkDirty(ctx context.Context, group string, keys []string, due 
 		}
 		err := s.exec(ctx, `INSERT INTO bm_dirty AS d (grp, key, due, attempts, reason)
 			SELECT $1, k.key, $3, 0, $4 FROM unnest($2::bytea[]) WITH ORDINALITY AS k (key, n) ORDER BY k.n
-			ON CONFLICT (grp, key) DO UPDATE SET due = excluded.due, reason = excluded.reason WHERE excluded.due < d.due`,
+			ON CONFLICT (grp, key) DO UPDATE SET due = least(d.due, excluded.due), mark = excluded.mark,
+				reason = CASE WHEN excluded.due < d.due OR `+isLease+` THEN excluded.reason ELSE d.reason END`,
 			group, bytes, record.Nanos(due), record.Reason(reason))
 		if err != nil {
 			return classify("mark keys dirty", err)

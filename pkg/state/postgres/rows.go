@@ -12,16 +12,19 @@ import (
 
 // Get implements state.Store.
 func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
-	var rev int64
+	var rev, mark int64
 	var doc []byte
-	err := s.one(ctx, []any{&rev, &doc}, `SELECT rev, doc FROM bm_object WHERE grp = $1 AND key = $2`, group, []byte(key))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return state.Row{Group: group, Key: key}, nil
-	}
+	err := s.one(ctx, []any{&rev, &doc, &mark}, `SELECT coalesce(o.rev, 0), o.doc, coalesce(d.mark, 0) FROM (SELECT) AS one
+		LEFT JOIN bm_object o ON o.grp = $1 AND o.key = $2 LEFT JOIN bm_dirty d ON d.grp = $1 AND d.key = $2`, group, []byte(key))
 	if err != nil {
 		return state.Row{}, classify("read row", err)
 	}
-	return record.Decode(group, key, rev, doc)
+	if rev == 0 {
+		return state.Row{Group: group, Key: key, DirtyMark: mark}, nil
+	}
+	row, err := record.Decode(group, key, rev, doc)
+	row.DirtyMark = mark
+	return row, err
 }
 
 // Rows implements state.Store.
@@ -42,6 +45,8 @@ func (s *Store) Rows(ctx context.Context, group, after string, limit int) ([]sta
 // row has, $4 and $5 of the statement's own ("IS NULL" names the type of one that it has no use for), $6 and on of the
 // effects.
 const (
+	isLease = `d.reason = '` + state.ReasonLease + `'`
+
 	updateRow = `WITH won AS (
 		UPDATE bm_object SET rev = $4, doc = $5 WHERE grp = $1 AND key = $2 AND rev = $3 RETURNING rev
 	)` + effects
@@ -71,12 +76,18 @@ const (
 		SELECT coalesce((SELECT rev FROM raised), $3::bigint) AS rev
 	)` + effects
 
+	// A wake-up that came after the caller read the row has another mark than $16, or none yet that this statement sees;
+	// one that is on its way is waited for, and its mark is looked at again. Every insert takes a new mark from the
+	// column's sequence, also one that turns into an update.
 	effects = `, cleaned AS (
-		DELETE FROM bm_dirty d USING won WHERE $6::boolean AND d.grp = $1 AND d.key = $2
+		DELETE FROM bm_dirty d USING won WHERE $6::boolean AND d.grp = $1 AND d.key = $2 AND (d.mark = $16::bigint OR ` + isLease + `)
 	), soiled AS (
-		INSERT INTO bm_dirty (grp, key, due, attempts, reason)
+		INSERT INTO bm_dirty AS d (grp, key, due, attempts, reason)
 		SELECT $1, $2, $7::bigint, $8::bigint, $9::text FROM won WHERE $7::bigint IS NOT NULL
-		ON CONFLICT (grp, key) DO UPDATE SET due = excluded.due, attempts = excluded.attempts, reason = excluded.reason
+		ON CONFLICT (grp, key) DO UPDATE SET
+			due = CASE WHEN d.mark = $16::bigint OR ` + isLease + ` THEN excluded.due ELSE least(d.due, excluded.due) END,
+			attempts = excluded.attempts, reason = excluded.reason, mark = excluded.mark
+		WHERE $17::boolean
 	), sent AS (
 		INSERT INTO bm_outbox (grp, id, json)
 		SELECT $1, e.id, e.json FROM won, unnest($10::text[], $11::bytea[]) WITH ORDINALITY AS e (id, json, n) ORDER BY e.n
@@ -94,7 +105,7 @@ func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (in
 	if err := record.Check(row, fx); err != nil {
 		return 0, err
 	}
-	tail, err := effectArgs(fx)
+	tail, err := effectArgs(row.DirtyMark, fx)
 	if err != nil {
 		return 0, err
 	}
@@ -157,12 +168,20 @@ func (s *Store) pair(ctx context.Context, first string, firstArgs []any, then st
 	return rev, err
 }
 
-// effectArgs are the parameters $6 to $15.
-func effectArgs(fx state.Effects) ([]any, error) {
+// effectArgs are the parameters $6 to $17. mark is that of the dirty entry that the caller knows of.
+func effectArgs(mark int64, fx state.Effects) ([]any, error) {
+	var clean bool
 	var due *int64
-	if fx.Dirty != nil {
-		n := record.Nanos(*fx.Dirty)
-		due = &n
+	attempts, reason := fx.Attempts, record.Reason(fx.Reason)
+	switch {
+	case fx.Dirty != nil:
+		due = new(record.Nanos(*fx.Dirty))
+	case fx.ClearDirty:
+		clean = true
+	case fx.ClearLease:
+		clean, mark = true, 0 // which no entry has
+	case fx.Lease != nil:
+		due, attempts, reason = new(record.Nanos(*fx.Lease)), 0, state.ReasonLease
 	}
 	var ids []string
 	var docs [][]byte
@@ -180,6 +199,6 @@ func effectArgs(fx state.Effects) ([]any, error) {
 		detected, cdocs = append(detected, record.Nanos(c.Detected)), append(cdocs, string(doc))
 	}
 	return []any{
-		fx.ClearDirty && fx.Dirty == nil, due, fx.Attempts, record.Reason(fx.Reason), ids, docs, cids, cstates, detected, cdocs,
+		clean, due, attempts, reason, ids, docs, cids, cstates, detected, cdocs, mark, fx.Dirty != nil,
 	}, nil
 }

@@ -4,12 +4,22 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+)
+
+const (
+	// newMark is a mark of a dirty entry that was never given before: 62 random bits. They cost nothing; a counter would
+	// be one more page to write in each transaction.
+	newMark = `random() & 9223372036854775807 | 1`
+
+	isLease = `reason = '` + state.ReasonLease + `'`
 )
 
 // writes are the statements of the writer, prepared once on its connection.
 type writes struct {
 	create, update, remove, exists, grow, shrink    *sql.Stmt
-	clean, soil, mark                               *sql.Stmt
+	clean, unlease, soil, lease, mark               *sql.Stmt
 	event, published, conflict, setCursor, noCursor *sql.Stmt
 	auditHead, auditKnown, auditAppend              *sql.Stmt
 }
@@ -23,11 +33,16 @@ func (w *writes) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&w.grow, `INSERT INTO bm_shard (grp, shard, keys, floor) VALUES (?1, ?2, 1, 0)
 			ON CONFLICT DO UPDATE SET keys = keys + 1 RETURNING floor`},
 		{&w.shrink, `UPDATE bm_shard SET keys = keys - 1, floor = max(floor, ?3) WHERE grp = ?1 AND shard = ?2`},
-		{&w.clean, `DELETE FROM bm_dirty WHERE grp = ?1 AND key = ?2`},
-		{&w.soil, `INSERT INTO bm_dirty (grp, key, due, attempts, reason) VALUES (?1, ?2, ?3, ?4, ?5)
-			ON CONFLICT DO UPDATE SET due = excluded.due, attempts = excluded.attempts, reason = excluded.reason`},
-		{&w.mark, `INSERT INTO bm_dirty (grp, key, due, attempts, reason) VALUES (?1, ?2, ?3, 0, ?4)
-			ON CONFLICT DO UPDATE SET due = excluded.due, reason = excluded.reason WHERE excluded.due < due`},
+		{&w.clean, `DELETE FROM bm_dirty WHERE grp = ?1 AND key = ?2 AND (mark = ?3 OR ` + isLease + `)`},
+		{&w.unlease, `DELETE FROM bm_dirty WHERE grp = ?1 AND key = ?2 AND ` + isLease},
+		{&w.soil, `INSERT INTO bm_dirty (grp, key, due, attempts, reason, mark) VALUES (?1, ?2, ?3, ?4, ?5, ` + newMark + `)
+			ON CONFLICT DO UPDATE SET due = iif(mark = ?6 OR ` + isLease + `, excluded.due, min(due, excluded.due)),
+				attempts = excluded.attempts, reason = excluded.reason, mark = excluded.mark`},
+		{&w.lease, `INSERT INTO bm_dirty (grp, key, due, attempts, reason, mark)
+			VALUES (?1, ?2, ?3, 0, '` + state.ReasonLease + `', ` + newMark + `) ON CONFLICT DO NOTHING`},
+		{&w.mark, `INSERT INTO bm_dirty (grp, key, due, attempts, reason, mark) VALUES (?1, ?2, ?3, 0, ?4, ` + newMark + `)
+			ON CONFLICT DO UPDATE SET due = min(due, excluded.due),
+				reason = iif(excluded.due < due OR ` + isLease + `, excluded.reason, reason), mark = excluded.mark`},
 		{&w.event, `INSERT INTO bm_outbox (grp, id, json) VALUES (?1, ?2, ?3)`},
 		{&w.published, `DELETE FROM bm_outbox WHERE seq = ?1`},
 		{&w.conflict, `INSERT INTO bm_conflict (grp, id, key, state, detected, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -52,7 +67,8 @@ const auditHead = `SELECT seq, hash FROM bm_audit ORDER BY seq DESC LIMIT 1`
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 	return prepare(ctx, db, []query{
-		{&r.get, `SELECT rev, doc FROM bm_object WHERE grp = ?1 AND key = ?2`},
+		{&r.get, `SELECT o.rev, o.doc, d.mark FROM (SELECT 1)
+			LEFT JOIN bm_object o ON o.grp = ?1 AND o.key = ?2 LEFT JOIN bm_dirty d ON d.grp = ?1 AND d.key = ?2`},
 		{&r.rows, `SELECT key, rev, doc FROM bm_object WHERE grp = ?1 AND key > ?2 ORDER BY key LIMIT ?3`},
 		{&r.due, `SELECT key, due, attempts, reason FROM bm_dirty WHERE grp = ?1 AND due <= ?2 ORDER BY due, key LIMIT ?3`},
 		{&r.nextDue, `SELECT min(due) FROM bm_dirty WHERE grp = ?1`},

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -13,20 +14,25 @@ import (
 
 // Get implements state.Store.
 func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
-	var rev int64
+	var rev, mark sql.NullInt64
 	var doc sql.RawBytes
 	rows, err := s.read.get.QueryContext(ctx, group, []byte(key))
 	if err != nil {
 		return state.Row{}, classify("read row", err)
 	}
 	defer rows.Close()
-	if !rows.Next() {
-		return state.Row{Group: group, Key: key}, classify("read row", rows.Err())
+	if !rows.Next() { // there is always one, unless the query failed
+		return state.Row{}, classify("read row", cmp.Or(rows.Err(), sql.ErrNoRows))
 	}
-	if err := rows.Scan(&rev, &doc); err != nil {
+	if err := rows.Scan(&rev, &doc, &mark); err != nil {
 		return state.Row{}, classify("read row", err)
 	}
-	return record.Decode(group, key, rev, doc)
+	if !rev.Valid {
+		return state.Row{Group: group, Key: key, DirtyMark: mark.Int64}, nil
+	}
+	row, err := record.Decode(group, key, rev.Int64, doc)
+	row.DirtyMark = mark.Int64
+	return row, err
 }
 
 // Rows implements state.Store.
@@ -136,16 +142,8 @@ func (c *change) remove(ctx context.Context) error {
 
 func (c *change) effects(ctx context.Context) error {
 	w, fx, group := &c.s.write, &c.fx, c.row.Group
-	switch {
-	case fx.Dirty != nil:
-		_, err := w.soil.ExecContext(ctx, group, c.key, record.Nanos(*fx.Dirty), fx.Attempts, record.Reason(fx.Reason))
-		if err != nil {
-			return fmt.Errorf("mark dirty: %w", err)
-		}
-	case fx.ClearDirty:
-		if _, err := w.clean.ExecContext(ctx, group, c.key); err != nil {
-			return fmt.Errorf("clear dirty: %w", err)
-		}
+	if err := c.wake(ctx); err != nil {
+		return fmt.Errorf("change dirty entry: %w", err)
 	}
 	for _, e := range fx.Events {
 		if _, err := w.event.ExecContext(ctx, group, e.ID, e.JSON); err != nil {
@@ -159,6 +157,22 @@ func (c *change) effects(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wake is the part of the effects that changes the dirty entry.
+func (c *change) wake(ctx context.Context) (err error) {
+	w, fx, group := &c.s.write, &c.fx, c.row.Group
+	switch {
+	case fx.Dirty != nil:
+		_, err = w.soil.ExecContext(ctx, group, c.key, record.Nanos(*fx.Dirty), fx.Attempts, record.Reason(fx.Reason), c.row.DirtyMark)
+	case fx.ClearDirty:
+		_, err = w.clean.ExecContext(ctx, group, c.key, c.row.DirtyMark)
+	case fx.ClearLease:
+		_, err = w.unlease.ExecContext(ctx, group, c.key)
+	case fx.Lease != nil:
+		_, err = w.lease.ExecContext(ctx, group, c.key, record.Nanos(*fx.Lease))
+	}
+	return err
 }
 
 func (c *change) expectOne(res sql.Result, err error) error {

@@ -99,7 +99,7 @@ func dirtyEarlier(t *testing.T, s state.Store) {
 	equal(t, snapshot(t, s).Dirty, []state.Dirty{{Group: group, Key: "k", Due: at(1), Reason: "one"}})
 	// A hint that comes while a key is backing off does not make it forget how often it failed.
 	late := at(60)
-	commit(t, s, state.Row{Group: group, Key: "k"}, state.Effects{Dirty: &late, Attempts: 4, Reason: "failed"})
+	commit(t, s, get(t, s, "k"), state.Effects{Dirty: &late, Attempts: 4, Reason: "failed"})
 	check(t, s.MarkDirty(ctx, group, []string{"k"}, at(2), "hint"))
 	equal(t, snapshot(t, s).Dirty, []state.Dirty{{Group: group, Key: "k", Due: at(2), Attempts: 4, Reason: "hint"}})
 }
@@ -109,10 +109,12 @@ func dirtyEffects(t *testing.T, s state.Store) {
 	row := state.Row{Group: group, Key: "k"}
 	row.Rev = commit(t, s, row, state.Effects{Dirty: &soon, Attempts: 1, Reason: "one"})
 	equal(t, snapshot(t, s).Dirty, []state.Dirty{{Group: group, Key: "k", Due: soon, Attempts: 1, Reason: "one"}})
+	row.DirtyMark = get(t, s, "k").DirtyMark
 	row.Rev = commit(t, s, row, state.Effects{Dirty: &late, Attempts: 2, Reason: "two"}) // later replaces earlier
 	equal(t, snapshot(t, s).Dirty, []state.Dirty{{Group: group, Key: "k", Due: late, Attempts: 2, Reason: "two"}})
 	row.Rev = commit(t, s, row, state.Effects{}) // no word of it leaves it
 	equal(t, len(snapshot(t, s).Dirty), 1)
+	row.DirtyMark = get(t, s, "k").DirtyMark
 	row.Rev = commit(t, s, row, state.Effects{ClearDirty: true})
 	equal(t, len(snapshot(t, s).Dirty), 0)
 	commit(t, s, row, state.Effects{ClearDirty: true, Dirty: &soon, Reason: "again"}) // clean, then due again
@@ -293,6 +295,7 @@ func stats(t *testing.T, s state.Store) {
 		rows = append(rows, row)
 	}
 	for i := range rows[:40] {
+		rows[i].DirtyMark = get(t, s, rows[i].Key).DirtyMark
 		rows[i].Rev = commit(t, s, rows[i], state.Effects{ClearDirty: true}) // an update is no new key
 	}
 	for _, r := range rows[:25] {

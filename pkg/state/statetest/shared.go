@@ -34,6 +34,11 @@ func RunShared(t *testing.T, database Database) {
 		t.Parallel()
 		commitRaceRemove(t, opened(t, database(t)))
 	})
+	t.Run("Shared/marks of dirty entries", func(t *testing.T) {
+		t.Parallel()
+		open := database(t)
+		marks(t, []state.Store{opened(t, open), opened(t, open), opened(t, open)})
+	})
 	t.Run("Shared/reopened", func(t *testing.T) {
 		t.Parallel()
 		reopened(t, database(t))
@@ -69,6 +74,7 @@ func sharedView(t *testing.T, open func() (state.Store, error)) {
 	row := full("k")
 	row.Rev = commit(t, a, row, state.Effects{Dirty: &due, Events: []state.OutboxEvent{event("1")}, Conflicts: []state.Conflict{conflict("c", "k", start)}})
 	equal(t, snapshot(t, b), snapshot(t, a))
+	row.DirtyMark = get(t, b, "k").DirtyMark
 	row.Rev = commit(t, b, row, state.Effects{ClearDirty: true, Events: []state.OutboxEvent{event("2")}})
 	equal(t, snapshot(t, a), snapshot(t, b))
 	equal(t, snapshot(t, a).Outbox, []string{"1", "2"})
@@ -86,7 +92,7 @@ func reopened(t *testing.T, open func() (state.Store, error)) {
 	gone.Rev = commit(t, s, gone, state.Effects{})
 	commit(t, s, gone, state.Effects{Remove: true})
 	check(t, s.SetCursor(t.Context(), group, "name", "value"))
-	before := snapshot(t, s)
+	before, mark := snapshot(t, s), get(t, s, "k").DirtyMark
 	check(t, s.Close())
 	if _, err := s.Get(t.Context(), group, "k"); err == nil {
 		t.Error("a closed store answers")
@@ -105,7 +111,13 @@ func reopened(t *testing.T, open func() (state.Store, error)) {
 		t.Errorf("the row that came back has revision %d, it once had %d", rev, gone.Rev)
 	}
 	row.Counters = version.Vector{"us": 8}
-	commit(t, s, row, state.Effects{})
+	row.DirtyMark = mark
+	commit(t, s, row, state.Effects{ClearDirty: true}) // who read it may end its work over another connection
+	equal(t, len(snapshot(t, s).Dirty), 0)
+	check(t, s.MarkDirty(t.Context(), group, []string{"k"}, start, ""))
+	if again := get(t, s, "k").DirtyMark; again == 0 || again == mark {
+		t.Errorf("the mark of a new entry is %d, that of the one before was %d", again, mark)
+	}
 }
 
 func opened(t *testing.T, open func() (state.Store, error)) state.Store {

@@ -42,6 +42,15 @@ func Run(t *testing.T, open Open) {
 		{"Dirty/earlier stays", dirtyEarlier},
 		{"Dirty/effects replace", dirtyEffects},
 		{"Dirty/due", dirtyDue},
+		{"Dirty/mark of an entry without a row", markWithoutRow},
+		{"Dirty/marks never come back", func(t *testing.T, s state.Store) { marks(t, []state.Store{s}) }},
+		{"Dirty/an entry that was read is cleared", clearRead},
+		{"Dirty/a wake-up after the read survives", clearMissed},
+		{"Dirty/a wake-up after the read stays early", soilMissed},
+		{"Dirty/lease", lease},
+		{"Dirty/own lease is cleared", leaseOwn},
+		{"Dirty/a wake-up during a lease survives", leaseMissed},
+		{"Dirty/race of wake-ups and commits", wakeRace},
 		{"Dirty/many keys", dirtyMany},
 		{"Dirty/marks and commits at once", dirtyAndCommits},
 		{"Dirty/reasons that are not text", dirtyReason},
@@ -149,35 +158,42 @@ func commitStale(t *testing.T, s state.Store) {
 func commitAtomic(t *testing.T, s state.Store) {
 	due := start
 	rev := commit(t, s, full("k"), state.Effects{Dirty: &due, Attempts: 2, Reason: "first"})
-	before := snapshot(t, s)
+	before, mark := snapshot(t, s), get(t, s, "k").DirtyMark
 	later := start.Add(time.Hour)
 	all := state.Effects{
 		Dirty: &later, Attempts: 9, Reason: "never", Events: []state.OutboxEvent{event("never")},
 		Conflicts: []state.Conflict{conflict("never", "k", start)},
 	}
-	clean, remove := all, all
+	clean, remove, leased := all, all, all
 	clean.Dirty, clean.ClearDirty = nil, true
 	remove.Remove = true
-	for _, fx := range []state.Effects{all, clean, remove} {
+	leased.Dirty, leased.Lease = nil, &later
+	for _, fx := range []state.Effects{all, clean, remove, leased} {
 		for _, stale := range []int64{0, rev - 1, rev + 1} {
-			_, err := s.Commit(t.Context(), state.Row{Group: group, Key: "k", Rev: stale}, fx)
+			_, err := s.Commit(t.Context(), state.Row{Group: group, Key: "k", Rev: stale, DirtyMark: mark}, fx)
 			wantKind(t, err, errkind.Conflict)
 			equal(t, snapshot(t, s), before)
+			equal(t, get(t, s, "k").DirtyMark, mark)
 		}
 	}
+	_, err := s.Commit(t.Context(), state.Row{Group: group, Key: "none", Rev: rev}, state.Effects{Lease: &later})
+	wantKind(t, err, errkind.Conflict)
+	equal(t, snapshot(t, s), before)
 }
 
 func commitInvalid(t *testing.T, s state.Store) {
-	ok := state.Row{Group: group, Key: "k"}
+	ok, due := state.Row{Group: group, Key: "k"}, start
 	for name, c := range map[string]struct {
 		row state.Row
 		fx  state.Effects
 	}{
-		"no group":          {state.Row{Key: "k"}, state.Effects{}},
-		"no key":            {state.Row{Group: group}, state.Effects{}},
-		"negative revision": {state.Row{Group: group, Key: "k", Rev: -1}, state.Effects{}},
-		"event without id":  {ok, state.Effects{Events: []state.OutboxEvent{{JSON: []byte("{}")}}}},
-		"event of nothing":  {ok, state.Effects{Events: []state.OutboxEvent{{ID: "e"}}}},
+		"no group":                     {state.Row{Key: "k"}, state.Effects{}},
+		"no key":                       {state.Row{Group: group}, state.Effects{}},
+		"negative revision":            {state.Row{Group: group, Key: "k", Rev: -1}, state.Effects{}},
+		"event without id":             {ok, state.Effects{Events: []state.OutboxEvent{{JSON: []byte("{}")}}}},
+		"lease made and cleared":       {ok, state.Effects{Lease: &due, ClearLease: true}},
+		"lease made, all else cleared": {ok, state.Effects{Lease: &due, ClearDirty: true}},
+		"event of nothing":             {ok, state.Effects{Events: []state.OutboxEvent{{ID: "e"}}}},
 		"conflict without id": {ok, state.Effects{
 			Conflicts: []state.Conflict{{Group: group, Key: "k"}}}},
 		"conflict of another key": {ok, state.Effects{
@@ -198,6 +214,7 @@ func commitRemove(t *testing.T, s state.Store) {
 	due := start
 	row := state.Row{Group: group, Key: "k", Counters: version.Vector{"us": 1}}
 	row.Rev = commit(t, s, row, state.Effects{Dirty: &due})
+	row.DirtyMark = get(t, s, "k").DirtyMark
 	rev := commit(t, s, row, state.Effects{Remove: true, ClearDirty: true, Events: []state.OutboxEvent{event("gone")}})
 	equal(t, rev, int64(0))
 	equal(t, get(t, s, "k"), state.Row{Group: group, Key: "k"})
@@ -210,7 +227,7 @@ func commitRemove(t *testing.T, s state.Store) {
 
 func commitRemoveMissing(t *testing.T, s state.Store) {
 	check(t, s.MarkDirty(t.Context(), group, []string{"k"}, start, "hint"))
-	rev := commit(t, s, state.Row{Group: group, Key: "k"}, state.Effects{Remove: true, ClearDirty: true})
+	rev := commit(t, s, get(t, s, "k"), state.Effects{Remove: true, ClearDirty: true})
 	equal(t, rev, int64(0))
 	equal(t, snapshot(t, s), dump{})
 	commit(t, s, state.Row{Group: group, Key: "k"}, state.Effects{})

@@ -36,6 +36,9 @@ func Check(row state.Row, fx state.Effects) error {
 	if row.Rev < 0 {
 		return errkind.New(errkind.Invalid, "commit row %q: revision %d is negative", row.Key, row.Rev)
 	}
+	if fx.Lease != nil && (fx.ClearDirty || fx.ClearLease) {
+		return errkind.New(errkind.Invalid, "commit row %q: the same commit makes a lease and clears it", row.Key)
+	}
 	for _, e := range fx.Events {
 		if !name(e.ID) || len(e.JSON) == 0 {
 			return errkind.New(errkind.Invalid, "commit row %q: an outbox event needs an id and a document", row.Key)

@@ -20,12 +20,14 @@ CREATE TABLE bm_shard (
     PRIMARY KEY (grp, shard)
 ) STRICT, WITHOUT ROWID;
 
+-- mark names what is to be done: it changes with every wake-up, so that whoever did the one before can't clear it.
 CREATE TABLE bm_dirty (
     grp      TEXT    NOT NULL,
     key      BLOB    NOT NULL,
     due      INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     reason   TEXT    NOT NULL,
+    mark     INTEGER NOT NULL,
     PRIMARY KEY (grp, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bm_dirty_due ON bm_dirty (grp, due, key);
