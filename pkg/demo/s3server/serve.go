@@ -28,7 +28,7 @@ const (
 	maxRequests    = 256
 	maxParts       = 10_000
 	portTries      = 20
-	maxCopy        = 5 << 30 // bytes, as at Amazon; a copy onto itself edits metadata
+	maxCopy        = 5 << 30   // bytes, as at Amazon; a copy onto itself edits metadata
 	heap           = 192 << 20 // bytes after which the collector works harder: three servers share a laptop
 )
 

@@ -1,0 +1,242 @@
+// Package demo shows the whole thing at work on one machine, with nothing to install: three replicas on three real S3
+// servers (package s3server), real notifications, the pipeline as it is deployed, a workload written with the SDK that any
+// user would take, and a check that believes none of it but lists and reads the replicas by itself.
+//
+// Every number in a Summary is measured. What is in the replicas is known from the workload's own Ledger, from plain
+// reads, and from what the servers notify; the pipeline is asked only for its request counters and its conflict records.
+//
+// Errors: Run returns those of servers and of the pipeline that did not start, and of requests of the workload that
+// failed; a demo that ran to its end and found something wrong is no error but a Summary that is not OK.
+//
+// Concurrency: Run is for one goroutine; it starts its own and ends them before it returns. It uses loopback only.
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+)
+
+// GroupName is the name of the demo's group.
+const GroupName = "demo"
+
+// accessKey of all demo servers; the secret is another one in each run.
+const accessKey = "demo"
+
+// Options of a run. Only Server is required; zero values have the defaults that are named.
+type Options struct {
+	// Server is a command whose program calls s3server.Serve with its standard streams; it is called once per server.
+	Server   func(ctx context.Context) *exec.Cmd
+	Progress Progress     // default: nobody is told
+	Logger   *slog.Logger // of the pipeline; default: only errors, to standard error
+	Dir      string       // for all data, removed at the end; default: a new folder in the system's one for such things
+
+	Seed     uint64        // of names, sizes and contents: 1
+	Objects  int           // small objects: 200
+	Large    int64         // bytes of the large object: 64 MiB
+	Workers  int           // requests of the workload at once: 8
+	Tries    int           // at writing one key in two places before either write has travelled: 10
+	Patience time.Duration // for changes to be everywhere, per step: 60 s
+}
+
+func (o Options) withDefaults() Options {
+	if o.Progress == nil {
+		o.Progress = Silent{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	}
+	def := func(n *int, v int) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	def(&o.Objects, 200)
+	def(&o.Workers, 8)
+	def(&o.Tries, 10)
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	if o.Large <= 0 {
+		o.Large = 64 << 20
+	}
+	if o.Patience <= 0 {
+		o.Patience = time.Minute
+	}
+	return o
+}
+
+// Demo is a running demo: three servers and the pipeline between them. Make one with Start.
+type Demo struct {
+	opts    Options
+	dir     string
+	gate    *gate
+	servers []*s3server.Server
+	sites   []*Site
+	mesh    *pipeline.Pipeline
+	token   string // with which the servers prove themselves to the normalizer
+	ledger  *Ledger
+	watch   *watch
+}
+
+// Start starts servers and pipeline; it returns when the pipeline is ready for changes. The caller closes the Demo.
+func Start(ctx context.Context, opts Options) (*Demo, error) {
+	if opts.Server == nil {
+		return nil, errkind.New(errkind.Invalid, "start demo: no command for servers")
+	}
+	opts = opts.withDefaults()
+	dir, err := os.MkdirTemp(opts.Dir, "bucketmesh-demo-")
+	if err != nil {
+		return nil, fmt.Errorf("start demo: make folder: %w", err)
+	}
+	d := &Demo{opts: opts, dir: dir, ledger: &Ledger{}, token: rand.Text()}
+	if err := d.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start demo: %w", err), d.Close())
+	}
+	return d, nil
+}
+
+// regions are the replicas of the demo.
+var regions = []string{"us", "eu", "asia"}
+
+func (d *Demo) start(ctx context.Context) error {
+	d.watch = newWatch(regions)
+	gate, err := openGate(ctx, d.watch.notified)
+	if err != nil {
+		return err
+	}
+	d.gate = gate
+	if err := d.startServers(ctx); err != nil {
+		return err
+	}
+	if d.mesh, err = d.startPipeline(ctx); err != nil {
+		return err
+	}
+	to, err := url.Parse(d.mesh.URL())
+	if err != nil {
+		return fmt.Errorf("find the normalizer: %w", err)
+	}
+	d.gate.lead(to)
+	return nil
+}
+
+// startPipeline starts what `bucketmesh up` starts, with a document like any other.
+func (d *Demo) startPipeline(ctx context.Context) (*pipeline.Pipeline, error) {
+	group, err := config.Load([]byte(d.Document()), config.Options{})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is wrong where
+	}
+	secrets := map[string]string{}
+	secrets["BUCKETMESH_DEMO_ACCESS_KEY_ID"], secrets["BUCKETMESH_DEMO_SECRET_ACCESS_KEY"] = accessKey, d.Secret()
+	p, err := pipeline.Start(ctx, pipeline.Options{
+		Group: group, DataDir: filepath.Join(d.dir, "bucketmesh"), Listen: "127.0.0.1:0", Tokens: []string{d.token},
+		LookupEnv: func(name string) (string, bool) { v, ok := secrets[name]; return v, ok }, Logger: d.opts.Logger,
+	})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is wrong
+	}
+	return p, nil
+}
+
+// Document is the configuration of the demo, as a user would write it.
+func (d *Demo) Document() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata: {name: %s}\nspec:\n  replicas:\n", config.APIVersion, config.Kind, GroupName)
+	for _, s := range d.sites {
+		fmt.Fprintf(&b, "  - {name: %s, url: %q, mode: ReadWrite}\n", s.Name, replicaURL(s))
+	}
+	b.WriteString("  conflicts:\n  - {match: \"**\", policy: keep-both}\n")
+	return b.String()
+}
+
+func (d *Demo) startServers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	d.servers, d.sites = make([]*s3server.Server, len(regions)), make([]*Site, len(regions))
+	secret := rand.Text()
+	var all errgroup.Group // not one with a context: a server that is starting is closed by Close
+	for i, name := range regions {
+		all.Go(func() error {
+			s, err := s3server.Start(ctx, d.opts.Server(context.WithoutCancel(ctx)), s3server.Options{
+				Name: name, Dir: filepath.Join(d.dir, name), AccessKey: accessKey, SecretKey: secret, Bucket: bucketOf(name),
+				Webhook: d.gate.url(name, d.token), Cleanup: d.dir,
+			})
+			if err != nil {
+				return err
+			}
+			d.servers[i], d.sites[i] = s, newSite(name, s)
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+func bucketOf(region string) string { return "media-" + region }
+
+// replicaURL is a site as the configuration names it.
+func replicaURL(s *Site) string {
+	return "s3://" + s.Bucket + "?endpoint=" + s.Endpoint + "&dialect=versitygw&credentials=DEMO"
+}
+
+// Sites are the replicas.
+func (d *Demo) Sites() []*Site { return d.sites }
+
+// Secret is the secret key of all servers' one account.
+func (d *Demo) Secret() string { return d.servers[0].SecretKey }
+
+// AccessKey is the access key of all servers' one account.
+func (d *Demo) AccessKey() string { return accessKey }
+
+// Gone is told when a server ends that should not.
+func (d *Demo) Gone(ctx context.Context) error {
+	var any errgroup.Group
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, s := range d.servers {
+		any.Go(func() error {
+			defer cancel()
+			select {
+			case <-s.Gone():
+				return errkind.New(errkind.Unavailable, "server %s ended: %s", s.Name, s.Log())
+			case <-ctx.Done():
+				return nil
+			}
+		})
+	}
+	return any.Wait()
+}
+
+// Close stops the pipeline and the servers, in this order, and removes all data.
+func (d *Demo) Close() error {
+	var errs []error
+	if d.mesh != nil {
+		errs = append(errs, d.mesh.Close())
+	}
+	var all errgroup.Group
+	for _, s := range d.servers {
+		if s != nil {
+			all.Go(func() error { s.Close(); return nil })
+		}
+	}
+	errs = append(errs, all.Wait())
+	if d.gate != nil {
+		errs = append(errs, d.gate.close())
+	}
+	errs = append(errs, os.RemoveAll(d.dir))
+	return errors.Join(errs...)
+}
