@@ -108,8 +108,11 @@ func (w *work) copyAll(ctx context.Context, s step, target *version.Version, led
 	for i, o := range orders {
 		dests[i] = transfer.Dest{
 			Bucket: w.sites[o.replica], Key: w.key,
-			Put:     driver.PutOptions{Properties: UserProperties(w.attrs.Properties), If: w.condition(o.expect, UnconditionalPut)},
+			Put:     driver.PutOptions{Properties: UserProperties(w.attrs.Properties), If: w.condition(o, UnconditionalPut)},
 			Started: func(ctx context.Context, uploadID string) error { return w.remember(ctx, led, o.nonce, uploadID) },
+		}
+		if dests[i].Put.If == (driver.Precondition{}) {
+			dests[i].Finish = func(ctx context.Context) error { return w.lookBefore(ctx, o) }
 		}
 		if w.cfg.Mutant != NoNonce {
 			dests[i].Put.Properties = withMeta(w.attrs.Properties, MetaNonce, o.nonce)
@@ -151,21 +154,54 @@ func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []
 	for _, o := range orders {
 		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
 		jobs = append(jobs, func() {
-			attrs, err := w.sites[o.replica].Delete(ctx, w.key, &driver.DeleteOptions{If: w.condition(o.expect, UnconditionalDel)})
+			opts := &driver.DeleteOptions{If: w.condition(o, UnconditionalDel)}
+			if opts.If == (driver.Precondition{}) {
+				if err := w.lookBefore(ctx, o); err != nil {
+					o.result = transfer.Result{Err: err}
+					return
+				}
+			}
+			attrs, err := w.sites[o.replica].Delete(ctx, w.key, opts)
 			o.result = transfer.Result{Attrs: attrs, Err: err, Sent: true}
 		})
 	}
 	w.cfg.Run(jobs...)
 }
 
-func (w *work) condition(expect state.Fingerprint, off Mutant) driver.Precondition {
+// condition guards a write with what the row says the replica holds. A bucket that keeps no such condition gets none: it
+// is in the group only because users don't write there, or because the configuration accepts the loss window.
+func (w *work) condition(o *order, off Mutant) driver.Precondition {
+	caps := w.sites[o.replica].Capabilities()
+	guards := []driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}
+	if off == UnconditionalDel {
+		guards = []driver.Guard{caps.DeleteGuard}
+	}
 	switch {
-	case w.cfg.Mutant == off:
+	case w.cfg.Mutant == off || slices.Contains(guards, driver.GuardNone):
 		return driver.Precondition{}
-	case !expect.Present:
+	case !o.expect.Present:
 		return driver.Precondition{NotExist: true}
 	}
-	return driver.Precondition{Match: expect.Tag, VersionID: expect.VersionID}
+	return driver.Precondition{Match: o.expect.Tag, VersionID: o.expect.VersionID}
+}
+
+// lookBefore stands in for a condition as well as a look can: right before the write.
+func (w *work) lookBefore(ctx context.Context, o *order) error {
+	if w.cfg.Mutant == UnconditionalPut || w.cfg.Mutant == UnconditionalDel {
+		return nil
+	}
+	var now state.Fingerprint
+	attrs, err := w.sites[o.replica].Stat(ctx, w.key, "")
+	switch {
+	case err == nil:
+		now = Observe(attrs).Print
+	case !errkind.Is(err, errkind.NotFound):
+		return fmt.Errorf("look before an unguarded write: %w", err)
+	}
+	if !unchanged(o.expect, now) {
+		return errkind.New(errkind.PreconditionFailed, "look before an unguarded write: the object is another one than expected")
+	}
+	return nil
 }
 
 // conclude notes that our requests under these nonces have surely ended, so that their intents need not outlive a look.

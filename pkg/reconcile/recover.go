@@ -20,25 +20,43 @@ import (
 // recoverHidden preserves what our writes replaced without having seen it.
 func (w *work) recoverHidden(ctx context.Context, before, after *state.Row, l looked) error {
 	for _, m := range w.members {
-		was, is := before.Replicas[m.Name], after.Replicas[m.Name]
-		if _, seen := l.seen[m.Name]; !seen || is.Print.Nonce == "" || is.Print.VersionID == "" {
+		if _, seen := l.seen[m.Name]; !seen {
 			continue
 		}
-		adopted := was.Print.Nonce != is.Print.Nonce
-		h := w.hint
-		told := h != nil && h.Replica == m.Name && h.Kind == Written && h.VersionID != "" &&
-			h.VersionID != is.Print.VersionID && h.VersionID != is.Over
-		if !adopted && !told {
+		over, look := w.suspect(before, after, m.Name)
+		if !look {
 			continue
 		}
-		if err := w.recoverAt(ctx, m.Name, after, is); err != nil {
+		if err := w.recoverAt(ctx, m.Name, after, over); err != nil {
 			return fmt.Errorf("recover what was replaced at %s: %w", m.Name, err)
 		}
 	}
 	return nil
 }
 
-func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, is state.Replica) error {
+// suspect says whether the newest version at a replica is ours and may hide one that nobody saw; over is the version
+// that it was meant to replace.
+func (w *work) suspect(before, after *state.Row, name string) (over string, look bool) {
+	was, is := before.Replicas[name], after.Replicas[name]
+	if !is.Print.Present { // a delete marker of ours, adopted: on some servers nobody checked what is below it
+		for _, it := range before.Intents {
+			if it.Replica == name && was.Print.Present && it.Version == is.Version {
+				return it.Expect.VersionID, true
+			}
+		}
+		return "", false
+	}
+	if is.Print.Nonce == "" || is.Print.VersionID == "" {
+		return "", false
+	}
+	adopted := was.Print.Nonce != is.Print.Nonce && hasIntent(*before, is.Print.Nonce)
+	h := w.hint
+	told := h != nil && h.Replica == name && h.Kind == Written && h.VersionID != "" && h.VersionID != is.Print.VersionID && h.VersionID != is.Over
+	return is.Over, adopted || told
+}
+
+// recoverAt looks at the version right below the current one.
+func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over string) error {
 	bucket := w.sites[name]
 	versions, ok := bucket.(driver.Versioner)
 	if !ok || !bucket.Capabilities().Versioned {
@@ -48,21 +66,18 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, is st
 	if err != nil {
 		return err
 	}
-	for i, v := range all {
-		if v.VersionID != is.Print.VersionID || i+1 == len(all) {
-			continue
-		}
-		hidden := all[i+1]
-		if hidden.DeleteMarker || hidden.VersionID == is.Over {
-			return nil
-		}
-		return w.keepHidden(ctx, name, row, is, hidden)
+	print := row.Replicas[name].Print
+	if len(all) < 2 || print.Present && all[0].VersionID != print.VersionID || !print.Present && !all[0].DeleteMarker {
+		return nil // the newest version is no longer the one that was looked at: the next look tells
+	}
+	if hidden := all[1]; !hidden.DeleteMarker && hidden.VersionID != over {
+		return w.keepHidden(ctx, name, row, hidden)
 	}
 	return nil
 }
 
 // keepHidden makes a conflict copy of a noncurrent version. Its record goes into the next commit.
-func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, is state.Replica, hidden driver.Attrs) error {
+func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, hidden driver.Attrs) error {
 	body, attrs, err := w.sites[name].Open(ctx, w.key, &driver.ReadOptions{VersionID: hidden.VersionID})
 	if errkind.Is(err, errkind.NotFound) {
 		return nil // somebody removed that version for good
@@ -92,7 +107,7 @@ func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, is s
 	w.recovered = append(w.recovered, state.Conflict{
 		ID: conflictID(w.cfg.Group, w.key, []version.ID{id}), Group: w.cfg.Group, Key: w.key, State: "resolved", Policy: "recovered",
 		Reason:   "a write that left the ETag as it was came just before ours; the bucket's versions still had it",
-		Winner:   *lookup(row, effective(is)),
+		Winner:   *lookup(row, effective(row.Replicas[name])),
 		WinnerAt: name, Losers: []state.Loser{{Version: lost, Replica: name, Copy: copyKey}}, Detected: now, Resolved: now,
 	})
 	return nil

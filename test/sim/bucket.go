@@ -74,7 +74,10 @@ func (b *bucket) answer() error {
 }
 
 func (b *bucket) Capabilities() driver.Capabilities {
-	return driver.Capabilities{Level: driver.C3, MaxPut: 1 << 30, MaxKey: 1024}
+	return driver.Capabilities{
+		Level: driver.C3, MaxPut: 1 << 30, MaxKey: 1024, PutMatch: driver.GuardNative, PutNotExist: driver.GuardNative,
+		CompleteGuard: driver.GuardNative, DeleteGuard: driver.GuardNative, ReadMatch: driver.GuardNative,
+	}
 }
 
 func (b *bucket) attrs(o object) *driver.Attrs {
