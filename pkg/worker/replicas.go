@@ -151,6 +151,9 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	if c, ok := d.(object.Capable); ok {
 		d = c.WithCapabilities(r.Report.Capabilities)
 	}
+	d = object.Break(d, object.BreakerOptions{OnChange: func(open bool) {
+		w.log.WarnContext(ctx, "circuit breaker of a replica changed", "replica", r.Name, "open", open)
+	}})
 	r.Bucket = object.Checked(d)
 	return nil
 }
