@@ -43,6 +43,7 @@ const (
 	isCurrent   fate = "current"
 	overwritten fate = "overwritten"
 	isKept      fate = "kept"
+	unguarded   fate = "unguarded"
 	lost        fate = "LOST"
 )
 
@@ -60,6 +61,9 @@ type verdict struct {
 //   - at a replica without versions, users write with conditions only: a write that was accepted with If-Match replaced
 //     what has that etag. The etag does not tell metadata apart, so an edit of the same bytes that began before counts
 //     as replaced, too.
+//
+// One thing a server without versions gives nobody the means to guard: an edit of the metadata alone leaves the ETag as it
+// was, so a conditional write that raced with it succeeds. Such an edit (never its bytes) is counted apart, as unguarded.
 //
 // What bucketmesh itself overwrote proves nothing: such a content must have been overwritten by a user elsewhere, or be kept.
 func judge(e *evidence) (verdicts []verdict, faults []string) {
@@ -89,10 +93,17 @@ func fateOf(e *evidence, w write, over map[identity]write) verdict {
 		v.fate, v.why = overwritten, fmt.Sprintf("by operation %d (%s at %s)", by.op, by.kind, by.replica)
 	case slices.ContainsFunc(e.kept[w.key], holds):
 		v.fate, v.why = isKept, "as a conflict copy"
+	case w.kind == opEdit && !versioned(e, w.replica):
+		v.fate, v.why = unguarded, "an edit of metadata at a replica without versions"
 	default:
 		v.fate = lost
 	}
 	return v
+}
+
+func versioned(e *evidence, replica string) bool {
+	_, ok := e.history[replica]
+	return ok
 }
 
 // overwrites finds, for each content, a user write that followed it.
@@ -102,8 +113,8 @@ func overwrites(e *evidence) (over map[identity]write, faults []string) {
 		if w.outcome == refused {
 			continue
 		}
-		versions, versioned := e.history[w.replica]
-		if !versioned {
+		versions := e.history[w.replica]
+		if !versioned(e, w.replica) {
 			for _, id := range replacedBlind(e.writes, w) {
 				over[id] = w
 			}

@@ -85,6 +85,11 @@ func TestFates(t *testing.T) {
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: lost, 3: isCurrent}},
 		{"bytes that are current under an edit's metadata", evidence{writes: []write{user(1, "c", "k", "")}, history: none,
 			current: map[string]object{"k": {2, 1}}}, map[int]fate{1: isCurrent}},
+		{"an edit where nothing guards it", evidence{writes: []write{user(2, "c", "k", "").as(opEdit, 1)}, history: none,
+			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: unguarded}},
+		{"an edit where versions guard it", evidence{writes: []write{user(2, "a", "k", "v0").as(opEdit, 1)},
+			history: map[string]map[string][]stored{"a": {"k": versions(2, 3)}},
+			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: lost}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			verdicts, faults := judge(&tc.e)

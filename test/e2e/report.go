@@ -23,6 +23,7 @@ type summary struct {
 	Current        int             `json:"current"`
 	Overwritten    int             `json:"overwritten"`
 	Kept           int             `json:"kept"`
+	Unguarded      int             `json:"unguardedEdits"` // edits of metadata alone that a bucket without versions could not guard
 	Lost           int             `json:"lost"`
 	Evidence       []string        `json:"evidence,omitempty"` // of each lost content
 	Objects        int             `json:"objects"`
@@ -56,6 +57,8 @@ func (m *summary) fill(s *stage, e *evidence, verdicts []verdict, faults []strin
 			m.Overwritten++
 		case isKept:
 			m.Kept++
+		case unguarded:
+			m.Unguarded++
 		case lost:
 			m.Lost++
 			m.Evidence = append(m.Evidence, fmt.Sprintf("LOST: operation %d, %s of %q at %s", v.write.op, v.write.kind, v.write.key, v.write.replica))
@@ -119,6 +122,7 @@ func (m *summary) print(out io.Writer) {
 	slices.Sort(kinds)
 	fmt.Fprintf(out, "acknowledged %d (%s), refused by a condition %d, unknown %d\n", total, strings.Join(kinds, ", "), m.Refused, m.Unknown)
 	fmt.Fprintf(out, "contents: current %d, overwritten by a user who followed %d, kept as conflict copy %d, LOST %d\n", m.Current, m.Overwritten, m.Kept, m.Lost)
+	fmt.Fprintf(out, "edits of metadata alone that raced with bucketmesh at the bucket without versions, where no ETag guards them: %d\n", m.Unguarded)
 	fmt.Fprintf(out, "replicas equal in keys, bytes, content types and metadata: %d objects and %d conflict copies, %.1f s after the last write\n",
 		m.Objects, m.Copies, m.ConvergedAfter)
 	fmt.Fprintf(out, "seed=%d state=%s kills=%d lost=%d faults=%d seconds=%.0f\n", m.Seed, m.State, m.Kills, m.Lost, len(m.Faults), m.Seconds)
