@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/control"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 )
 
@@ -103,6 +104,15 @@ func (a *App) runUp(ctx context.Context, o pipeline.Options) (err error) {
 		return err //nolint:wrapcheck // says what is wrong
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	socket, err := pipeline.SocketPath(o.DataDir)
+	if err != nil {
+		return err //nolint:wrapcheck // says what is wrong
+	}
+	server, err := control.Serve(ctx, socket, p)
+	if err != nil {
+		return err //nolint:wrapcheck // says what is wrong
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
 	a.greet(p, o)
 	select {
 	case <-ctx.Done():

@@ -215,6 +215,9 @@ func (p *Pipeline) Audit() audit.Log { return p.audit }
 
 // Backfill brings together what exists; see worker.Worker.Backfill.
 func (p *Pipeline) Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error) {
+	if p.worker == nil {
+		return scan.Progress{}, errkind.New(errkind.Unsupported, "backfill: the group was opened for inspection only")
+	}
 	return p.worker.Backfill(ctx, progress) //nolint:wrapcheck // says "backfill"
 }
 

@@ -1,4 +1,8 @@
-package pipeline_test
+// Package cluster starts MinIO servers whose webhooks post to an address of a test's choice, and does with their buckets
+// what users do. The binary is named by BUCKETMESH_TEST_MINIO_BIN, which hack/test.sh sets.
+//
+// Errors fail the test. Concurrency: a Site may be used from many goroutines of its test.
+package cluster
 
 import (
 	"bytes"
@@ -28,8 +32,8 @@ const (
 	secretKey = "pipelinetest-secret"
 )
 
-// eventually polls a condition: tests wait for what happens, never for a time.
-func eventually(t *testing.T, what string, ok func() bool) {
+// Eventually polls a condition: tests wait for what happens, never for a time.
+func Eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -44,8 +48,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// freePort is a port of loopback that nobody listens on.
-func freePort(t *testing.T) string {
+// FreePort is a port of loopback that nobody listens on.
+func FreePort(t *testing.T) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,47 +59,61 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// cluster is a group of buckets on MinIO servers of its own, whose webhooks post to an address that is known before.
-type cluster struct {
-	t      *testing.T
-	Listen string
-	Group  *config.Group
-	sites  map[string]*site
-	order  []string
+// Cluster is a group of buckets on MinIO servers of its own, whose webhooks post to an address that is known before.
+type Cluster struct {
+	t        *testing.T
+	Listen   string // host:port that the webhooks post to
+	Document string // the SyncGroup
+	Group    *config.Group
+	Sites    map[string]*Site
 }
 
-// site is one bucket.
-type site struct {
+// Options of New. The zero value is good for use.
+type Options struct {
+	// QueueDir keeps notifications that could not be delivered, and delivers them later. MinIO then delivers all of
+	// them through files, up to seconds late.
+	QueueDir bool
+	Spec     string // more lines of the document's spec, indented by two
+}
+
+// Site is one bucket.
+type Site struct {
 	t      *testing.T
 	name   string
 	bucket string
 	client *s3.Client
 }
 
-// newCluster starts one MinIO for each name, with a versioned bucket that tells of its changes.
-func newCluster(t *testing.T, names ...string) *cluster {
+// New starts one MinIO for each name, with a versioned bucket that tells of its changes.
+func New(t *testing.T, o Options, names ...string) *Cluster {
 	t.Helper()
-	c := &cluster{t: t, Listen: freePort(t), sites: map[string]*site{}, order: names}
+	c := &Cluster{t: t, Listen: FreePort(t), Sites: map[string]*Site{}}
 	var replicas strings.Builder
 	for _, name := range names {
-		endpoint := startMinIO(t, "http://"+c.Listen+"/s3/"+name)
-		s := &site{t: t, name: name, bucket: "b-" + strings.ToLower(rand.Text()), client: s3.New(s3.Options{
+		endpoint := startMinIO(t, "http://"+c.Listen+"/s3/"+name, o)
+		s := &Site{t: t, name: name, bucket: "b-" + strings.ToLower(rand.Text()), client: s3.New(s3.Options{
 			BaseEndpoint: aws.String(endpoint), Region: "us-east-1", UsePathStyle: true,
 			Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
 		})}
 		s.make()
-		c.sites[name] = s
+		c.Sites[name] = s
 		fmt.Fprintf(&replicas, "  - {name: %s, url: \"s3://%s?endpoint=%s&dialect=minio&credentials=test\"}\n", name, s.bucket, endpoint)
 	}
-	doc := "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata: {name: test}\nspec:\n  replicas:\n" + replicas.String()
+	c.Document = "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata: {name: test}\nspec:\n" + o.Spec + "  replicas:\n" + replicas.String()
 	var err error
-	if c.Group, err = config.Load([]byte(doc), config.Options{}); err != nil {
+	if c.Group, err = config.Load([]byte(c.Document), config.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func lookupEnv(name string) (string, bool) {
+// Environment holds the credentials of the buckets.
+func Environment() []string {
+	return []string{"BUCKETMESH_TEST_ACCESS_KEY_ID=" + accessKey, "BUCKETMESH_TEST_SECRET_ACCESS_KEY=" + secretKey}
+}
+
+// LookupEnv is os.LookupEnv in that environment.
+func LookupEnv(name string) (string, bool) {
 	switch name {
 	case "BUCKETMESH_TEST_ACCESS_KEY_ID":
 		return accessKey, true
@@ -106,20 +124,22 @@ func lookupEnv(name string) (string, bool) {
 }
 
 // startMinIO runs a server with a webhook until the test ends.
-func startMinIO(t *testing.T, webhook string) (endpoint string) {
+func startMinIO(t *testing.T, webhook string, o Options) (endpoint string) {
 	t.Helper()
 	bin := os.Getenv("BUCKETMESH_TEST_MINIO_BIN")
 	if bin == "" {
 		t.Fatal("BUCKETMESH_TEST_MINIO_BIN is not set: run hack/test.sh, which installs MinIO and says where it is")
 	}
-	address, dir := freePort(t), t.TempDir()
+	address, dir := FreePort(t), t.TempDir()
 	var log bytes.Buffer
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bin, "server", "--quiet", "--address", address, dir+"/data")
 	cmd.Env = append(os.Environ(),
 		"MINIO_ROOT_USER="+accessKey, "MINIO_ROOT_PASSWORD="+secretKey, "MINIO_BROWSER=off",
 		"MINIO_NOTIFY_WEBHOOK_ENABLE_T1=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_T1="+webhook,
-		"MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_T1="+dir+"/queue", // events outlive an outage of the listener
 	)
+	if o.QueueDir {
+		cmd.Env = append(cmd.Env, "MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_T1="+dir+"/queue")
+	}
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start MinIO: %v", err)
@@ -134,7 +154,7 @@ func startMinIO(t *testing.T, webhook string) (endpoint string) {
 		}
 	})
 	endpoint = "http://" + address
-	eventually(t, "MinIO is healthy", func() bool {
+	Eventually(t, "MinIO is healthy", func() bool {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint+"/minio/health/cluster", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -149,14 +169,14 @@ func startMinIO(t *testing.T, webhook string) (endpoint string) {
 	return endpoint
 }
 
-func (s *site) must(err error) {
+func (s *Site) must(err error) {
 	s.t.Helper()
 	if err != nil {
 		s.t.Fatalf("%s: %v", s.name, err)
 	}
 }
 
-func (s *site) make() {
+func (s *Site) make() {
 	s.t.Helper()
 	ctx := s.t.Context()
 	_, err := s.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.bucket})
@@ -173,7 +193,7 @@ func (s *site) make() {
 	s.must(err)
 }
 
-func (s *site) put(key, content string) {
+func (s *Site) Put(key, content string) {
 	s.t.Helper()
 	_, err := s.client.PutObject(s.t.Context(), &s3.PutObjectInput{
 		Bucket: &s.bucket, Key: &key, Body: strings.NewReader(content), ContentType: aws.String("text/plain"), Metadata: map[string]string{"color": "blue"},
@@ -181,14 +201,14 @@ func (s *site) put(key, content string) {
 	s.must(err)
 }
 
-func (s *site) delete(key string) {
+func (s *Site) Delete(key string) {
 	s.t.Helper()
 	_, err := s.client.DeleteObject(s.t.Context(), &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
 	s.must(err)
 }
 
-// get reads a key; ok is false if it is not there.
-func (s *site) get(key string) (content string, ok bool) {
+// Get reads a key; ok is false if it is not there.
+func (s *Site) Get(key string) (content string, ok bool) {
 	s.t.Helper()
 	out, err := s.client.GetObject(s.t.Context(), &s3.GetObjectInput{Bucket: &s.bucket, Key: &key})
 	if errors.As(err, new(*types.NoSuchKey)) {
@@ -201,8 +221,8 @@ func (s *site) get(key string) (content string, ok bool) {
 	return string(b), true
 }
 
-// contents are all current objects.
-func (s *site) contents() map[string]string {
+// Contents are all current objects.
+func (s *Site) Contents() map[string]string {
 	s.t.Helper()
 	m := map[string]string{}
 	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.bucket})
@@ -210,10 +230,23 @@ func (s *site) contents() map[string]string {
 		page, err := pages.NextPage(s.t.Context())
 		s.must(err)
 		for _, o := range page.Contents {
-			if content, ok := s.get(*o.Key); ok {
+			if content, ok := s.Get(*o.Key); ok {
 				m[*o.Key] = content
 			}
 		}
 	}
 	return m
+}
+
+// Everywhere waits until a key has a content at every site; "" is absent.
+func (c *Cluster) Everywhere(key, content string) {
+	c.t.Helper()
+	Eventually(c.t, key+" is the same everywhere", func() bool {
+		for _, s := range c.Sites {
+			if got, ok := s.Get(key); got != content || ok != (content != "") {
+				return false
+			}
+		}
+		return true
+	})
 }

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bucketmesh/bucketmesh/pkg/audit"
+	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+)
+
+// connect asks the process that works on the data directory; if there is none, open does it here, and close ends that.
+func (p *place) connect(ctx context.Context, a *App, open func(context.Context, pipeline.Options) (*pipeline.Pipeline, error)) (api control.API, close func() error, err error) {
+	if p.data != "" {
+		path, err := pipeline.SocketPath(p.data)
+		if err != nil {
+			return nil, nil, err //nolint:wrapcheck // says what is wrong
+		}
+		client, err := control.Dial(ctx, path)
+		if err == nil {
+			return client, func() error { return nil }, nil
+		}
+		if !errors.Is(err, control.ErrNobody) {
+			return nil, nil, err //nolint:wrapcheck // says what is wrong
+		}
+	}
+	o, err := p.options(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	pipe, err := open(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pipe, pipe.Close, nil
+}
+
+// withAPI runs f with what connect found.
+func (p *place) withAPI(ctx context.Context, a *App, open func(context.Context, pipeline.Options) (*pipeline.Pipeline, error), f func(control.API) error) (err error) {
+	api, closeAPI, err := p.connect(ctx, a, open)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAPI()) }()
+	return f(api)
+}
+
+// withState runs f with the state and the audit log, which another process may have open too.
+func (p *place) withState(ctx context.Context, a *App, f func(group string, s state.Store, log audit.Log) error) (err error) {
+	o, err := p.options(a)
+	if err != nil {
+		return err
+	}
+	s, log, err := pipeline.OpenState(ctx, o.DataDir, o.State)
+	if err != nil {
+		return fmt.Errorf("open state: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return f(o.Group.Name, s, log)
+}

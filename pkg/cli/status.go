@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+)
+
+func (a *App) status() *cobra.Command {
+	var at place
+	var out output
+	cmd := &cobra.Command{
+		Use:   "status --data DIR",
+		Short: "Show how the group is doing: keys, what is left to do and why, conflicts, triggers, replicas",
+		Long: "Shows how the group is doing. It asks the process that works on the data directory, or reads the directory itself if\n" +
+			"there is none. No bucket is asked: the health of a replica is what it answered to the requests that were needed anyway.",
+		Args: noArgs,
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return at.withAPI(cmd.Context(), a, pipeline.Inspect, func(api control.API) error {
+			s, err := api.Status(cmd.Context())
+			if err != nil {
+				return err //nolint:wrapcheck // says what could not be read
+			}
+			return out.print(a.Out, s, func(w io.Writer) { statusTables(w, s, time.Now()) })
+		})
+	}
+	at.flags(cmd, a)
+	out.flag(cmd)
+	return cmd
+}
+
+func statusTables(w io.Writer, s pipeline.Status, now time.Time) {
+	if s.Running {
+		fmt.Fprintf(w, "Group %s is up since %s (process %d).\n\n", s.Group, when(s.Started), s.PID)
+	} else {
+		fmt.Fprintf(w, "Group %s: nobody works on it. This is what is in the data directory.\n\n", s.Group)
+	}
+	row(w, "KEYS", "TO DO", "CONFLICTS", "UNRESOLVED", "OUTBOX", "EVENTS", "DEAD LETTERS")
+	row(w, number(s.Keys), number(s.Dirty), number(s.Conflicts), number(s.OpenConflicts), number(s.Outbox), number(s.Events.Events), number(s.Events.DeadLetters))
+	fmt.Fprintln(w)
+	row(w, "REPLICA", "MODE", "LEVEL", "HEALTH", "GET", "PUT", "HEAD", "LIST", "DELETE", "URL")
+	for _, r := range s.Replicas {
+		cells := []string{r.Name, string(r.Mode), r.Level, health(r, now)}
+		if q := r.Requests; q != nil {
+			cells = append(cells, number(q.Get), number(q.Put), number(q.Head), number(q.List), number(q.Delete))
+		} else {
+			cells = append(cells, "", "", "", "", "")
+		}
+		row(w, append(cells, r.URL)...)
+	}
+	fmt.Fprintln(w)
+	row(w, "TRIGGER", "WAITING", "AT WORK", "RETRIED", "DEAD LETTERS")
+	for _, t := range s.Events.Triggers {
+		row(w, t.Name, number(t.Pending), number(t.InFlight), number(t.Retried), number(t.Dead))
+	}
+	if len(s.DirtyKeys) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	row(w, "TO DO", "TRIES", "NEXT LOOK", "WHY")
+	for _, d := range s.DirtyKeys {
+		row(w, visible(d.Key), number(d.Attempts), due(d.Due, now), short(d.Reason, 120))
+	}
+	if more := s.Dirty - int64(len(s.DirtyKeys)); more > 0 {
+		fmt.Fprintf(w, "and %d more\n", more)
+	}
+}
+
+func health(r pipeline.ReplicaStatus, now time.Time) string {
+	switch h := r.Health; {
+	case h == nil:
+		return ""
+	case h.OK:
+		return "ok"
+	default:
+		return fmt.Sprintf("failing for %s: %s", now.Sub(h.Since).Round(time.Second), short(h.Message, 80))
+	}
+}
+
+func due(at, now time.Time) string {
+	if !at.After(now) {
+		return "now"
+	}
+	return "in " + at.Sub(now).Round(time.Second).String()
+}

@@ -1,0 +1,129 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/scan"
+)
+
+// ErrNobody means that no process serves the socket.
+var ErrNobody = errkind.New(errkind.NotFound, "no process serves the control socket")
+
+const dialTimeout = 3 * time.Second
+
+// Client asks the process at a socket. Make one with Dial.
+type Client struct{ http *http.Client }
+
+// Dial looks whether a process serves the socket. The error wraps ErrNobody if none does.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", path)
+	}
+	c, err := dial(ctx, "", "")
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, ErrNobody
+	}
+	if err != nil {
+		return nil, errkind.New(errkind.Unavailable, "dial control socket: %w", err)
+	}
+	c.Close()
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial}}}, nil
+}
+
+// Status implements API.
+func (c *Client) Status(ctx context.Context) (s pipeline.Status, err error) {
+	return s, c.ask(ctx, http.MethodGet, pathStatus, nil, &s)
+}
+
+// DeadLetters implements API.
+func (c *Client) DeadLetters(ctx context.Context, limit int) (letters []broker.DeadLetter, err error) {
+	return letters, c.ask(ctx, http.MethodGet, pathDeadLetters+"?limit="+url.QueryEscape(strconv.Itoa(limit)), nil, &letters)
+}
+
+// Replay implements API.
+func (c *Client) Replay(ctx context.Context, ids ...string) (int, error) {
+	var a replayAnswer
+	if err := c.ask(ctx, http.MethodPost, pathReplay, replayRequest{ids}, &a); err != nil {
+		return 0, err
+	}
+	return a.Replayed, a.Error.err()
+}
+
+// Backfill implements API.
+func (c *Client) Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error) {
+	var l line
+	body, err := c.send(ctx, http.MethodPost, pathBackfill, nil)
+	if err != nil {
+		return l.Progress, err
+	}
+	defer body.Close()
+	lines := json.NewDecoder(body)
+	for {
+		l.Error = nil
+		if err := lines.Decode(&l); err != nil {
+			return l.Progress, gone(ctx, err)
+		}
+		if l.End {
+			return l.Progress, l.Error.err()
+		}
+		if progress != nil {
+			progress(l.Progress)
+		}
+	}
+}
+
+func gone(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errkind.New(errkind.Canceled, "ask running process: %w", ctx.Err())
+	}
+	return errkind.New(errkind.Unavailable, "ask running process: its answer broke off: %w", err)
+}
+
+func (c *Client) ask(ctx context.Context, method, path string, request, into any) error {
+	body, err := c.send(ctx, method, path, request)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return gone(ctx, err)
+	}
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, request any) (io.ReadCloser, error) {
+	text, err := json.Marshal(request)
+	if err != nil {
+		return nil, errkind.New(errkind.Invalid, "ask running process: %w", err)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(text))
+	if err != nil {
+		return nil, errkind.New(errkind.Invalid, "ask running process: %w", err)
+	}
+	a, err := c.http.Do(r)
+	if err != nil {
+		return nil, gone(ctx, err)
+	}
+	if a.StatusCode == http.StatusOK {
+		return a.Body, nil
+	}
+	defer a.Body.Close()
+	var f failure
+	if err := json.NewDecoder(a.Body).Decode(&f); err != nil {
+		return nil, errkind.New(errkind.Unknown, "ask running process: it answered %s", a.Status)
+	}
+	return nil, f.err()
+}

@@ -1,0 +1,74 @@
+// Package control is how the command line talks to a process that works on a data directory: JSON over HTTP on a Unix
+// socket in that directory, which only its owner can open. Server serves what an API can do; Client is the same API, at
+// the other end.
+//
+// Errors keep their kind and their text on the way. ErrNobody means that no process serves the socket.
+//
+// Concurrency: Server and Client may be used from many goroutines.
+package control
+
+import (
+	"context"
+
+	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/scan"
+)
+
+// API is what can be asked of a process that works on a group (*pipeline.Pipeline).
+type API interface {
+	Status(ctx context.Context) (pipeline.Status, error)
+	Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error)
+	DeadLetters(ctx context.Context, limit int) ([]broker.DeadLetter, error)
+	Replay(ctx context.Context, ids ...string) (int, error)
+}
+
+var (
+	_ API = (*pipeline.Pipeline)(nil)
+	_ API = (*Client)(nil)
+)
+
+// Paths of the API.
+const (
+	pathStatus      = "/v1/status"
+	pathBackfill    = "/v1/backfill"
+	pathDeadLetters = "/v1/dead-letters"
+	pathReplay      = "/v1/dead-letters/replay"
+)
+
+// failure is an error on its way.
+type failure struct {
+	Kind    errkind.Kind `json:"kind"`
+	Message string       `json:"message"`
+}
+
+func failureOf(err error) *failure {
+	if err == nil {
+		return nil
+	}
+	return &failure{Kind: errkind.Of(err), Message: err.Error()}
+}
+
+func (f *failure) err() error {
+	if f == nil {
+		return nil
+	}
+	return errkind.New(f.Kind, "%s", f.Message)
+}
+
+// line is one line of the answer to a backfill: its progress, and at the end its result.
+type line struct {
+	Progress scan.Progress `json:"progress"`
+	End      bool          `json:"end,omitempty"`
+	Error    *failure      `json:"error,omitempty"`
+}
+
+type replayRequest struct {
+	IDs []string `json:"ids"` // none: all that can be
+}
+
+type replayAnswer struct {
+	Replayed int      `json:"replayed"`
+	Error    *failure `json:"error,omitempty"`
+}
