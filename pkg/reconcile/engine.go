@@ -149,9 +149,18 @@ func (e *Engine) Reconcile(ctx context.Context, key string, hint *Hint, attempts
 	return Pending, e.postpone(ctx, key, attempts+1, "the key changes faster than it can be copied")
 }
 
+// postpone keeps the key dirty, with back-off, when there is no step to store with it.
 func (e *Engine) postpone(ctx context.Context, key string, attempts int, why string) error {
+	row, err := e.cfg.Store.Get(ctx, e.cfg.Group, key)
+	if err != nil {
+		return fmt.Errorf("postpone key: %w", err)
+	}
 	due := e.cfg.Clock.Now().Add(e.backoff(attempts))
-	if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, due, why); err != nil {
+	_, err = e.cfg.Store.Commit(ctx, row, state.Effects{Remove: row.Rev == 0, Dirty: &due, Attempts: attempts, Reason: why})
+	if errkind.Is(err, errkind.Conflict) { // somebody else is at work on it: an entry that is due earlier may stay
+		err = e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, due, why)
+	}
+	if err != nil {
 		return fmt.Errorf("postpone key: %w", err)
 	}
 	return nil
