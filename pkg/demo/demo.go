@@ -50,6 +50,7 @@ type Options struct {
 	Objects  int           // small objects: 200
 	Large    int64         // bytes of the large object: 64 MiB
 	Workers  int           // requests of the workload at once: 8
+	Rate     float64       // changes per second that users make together: 80
 	Tries    int           // at writing one key in two places before either write has travelled: 10
 	Patience time.Duration // for changes to be everywhere, per step: 60 s
 }
@@ -69,6 +70,9 @@ func (o Options) withDefaults() Options {
 	def(&o.Objects, 200)
 	def(&o.Workers, 8)
 	def(&o.Tries, 10)
+	if o.Rate <= 0 {
+		o.Rate = 80
+	}
 	if o.Seed == 0 {
 		o.Seed = 1
 	}

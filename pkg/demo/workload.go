@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
@@ -39,13 +41,16 @@ var oddNames = []string{"größe 1+1", "a%20b", "日本語", "q?x=1&y=#2", "it's
 // load writes, with the SDK, what users would write. Everything follows from the seed but for the time.
 type load struct {
 	*Demo
-	rnd *rand.Rand // for one goroutine: who plans
+	rnd  *rand.Rand // for one goroutine: who plans
+	pace *rate.Limiter
 }
 
 // errLate ends the workload early: what should be written next must follow what is not there yet.
 var errLate = errors.New("changes did not arrive everywhere in time")
 
-func newLoad(d *Demo) *load { return &load{Demo: d, rnd: rand.New(rand.NewPCG(d.opts.Seed, 1))} }
+func newLoad(d *Demo) *load {
+	return &load{Demo: d, rnd: rand.New(rand.NewPCG(d.opts.Seed, 1)), pace: rate.NewLimiter(rate.Limit(d.opts.Rate), 1)}
+}
 
 // task is one change to be made at a site.
 type task struct {
@@ -143,11 +148,14 @@ func (l *load) run(ctx context.Context, stage string, tasks []task) error {
 	within, cancel := context.WithTimeout(ctx, l.opts.Patience)
 	defer cancel()
 	var waiting sync.WaitGroup
-	var late int
-	var mu sync.Mutex
+	var late atomic.Int64
 	var all errgroup.Group
 	all.SetLimit(l.opts.Workers)
 	for _, t := range tasks {
+		if l.pace.Wait(within) != nil {
+			late.Add(1) // the time is over, or will be before the next change may be made
+			break
+		}
 		all.Go(func() error {
 			c, a, err := l.make(ctx, t)
 			if err != nil {
@@ -156,9 +164,7 @@ func (l *load) run(ctx context.Context, stage string, tasks []task) error {
 			waiting.Go(func() {
 				at, err := l.watch.wait(within, a, l.sites, c.Object)
 				if err != nil {
-					mu.Lock()
-					late++
-					mu.Unlock()
+					late.Add(1)
 					return
 				}
 				l.ledger.update(c.ID, func(c *Change) { c.Everywhere = at })
@@ -172,8 +178,8 @@ func (l *load) run(ctx context.Context, stage string, tasks []task) error {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if err == nil && late > 0 {
-		err = fmt.Errorf("%d %w", late, errLate)
+	if err == nil && late.Load() > 0 {
+		err = fmt.Errorf("%d %w", late.Load(), errLate)
 	}
 	l.opts.Progress.End()
 	if err != nil {

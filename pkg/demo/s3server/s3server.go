@@ -34,6 +34,8 @@ type Options struct {
 	SecretKey string `json:"secretKey"`
 	Bucket    string `json:"bucket"`  // made at the start
 	Webhook   string `json:"webhook"` // URL for notifications; somebody must listen there already
+	// Sidecar keeps attributes of objects in files of their own. Without it that is done where the file system can't do better.
+	Sidecar bool `json:"sidecar"`
 	// Cleanup is a folder that is removed with Dir if the parent dies without a farewell; "": none.
 	Cleanup string `json:"cleanup"`
 }

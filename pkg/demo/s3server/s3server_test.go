@@ -27,6 +27,8 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	objects3 "github.com/bucketmesh/bucketmesh/pkg/object/s3"
 )
 
 // role says what the test program is when it is started once more.
@@ -121,7 +123,12 @@ func get(t *testing.T, c *s3.Client, key string) (string, *s3.GetObjectOutput) {
 
 // A server keeps what the demo relies on: conditions, metadata, multipart, notifications; and it leaves nothing behind.
 func TestServer(t *testing.T) {
-	events := make(chan string, 100)
+	t.Run("attributes where the file system keeps them best", func(t *testing.T) { testServer(t, false) })
+	t.Run("attributes in files of their own", func(t *testing.T) { testServer(t, true) })
+}
+
+func testServer(t *testing.T, sidecar bool) {
+	events := make(chan string, 10_000)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -130,8 +137,11 @@ func TestServer(t *testing.T) {
 		events <- string(body)
 	}))
 	t.Cleanup(hook.Close)
-	s := start(t, options(t, hook.URL))
+	opts := options(t, hook.URL)
+	opts.Sidecar = sidecar
+	s := start(t, opts)
 	c := client(s)
+	promises(t, s)
 
 	err := put(t, c, &s3.PutObjectInput{
 		Key: aws.String("a/b c+d.txt"), ContentType: aws.String("text/plain"), Metadata: map[string]string{"owner": "me"}, IfNoneMatch: aws.String("*"),
@@ -172,6 +182,27 @@ func TestServer(t *testing.T) {
 		t.Errorf("the data is still there: %v", err)
 	}
 	s.Close()
+}
+
+// promises lets the product's own probe, with writers at once, find out what a server's bucket keeps.
+func promises(t *testing.T, s *s3server.Server) {
+	t.Helper()
+	b, err := objects3.Open(t.Context(), objects3.Config{
+		Bucket: s.Bucket, Endpoint: s.Endpoint(), PathStyle: true, AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey,
+	})
+	if err != nil {
+		t.Fatalf("open bucket: %v", err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	for range 3 {
+		report, err := object.Probe(t.Context(), b, object.ProbeOptions{})
+		if err != nil {
+			t.Fatalf("probe: %v", err)
+		}
+		if err := object.Fit(report, true, false); err != nil {
+			t.Errorf("not fit for ReadWrite: %v; %v", err, report.Findings)
+		}
+	}
 }
 
 // hear takes notifications, which come in no order, until each of wants was in one.

@@ -12,8 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"syscall"
+	"time"
 
+	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
@@ -28,6 +31,7 @@ const (
 	maxRequests    = 256
 	maxParts       = 10_000
 	portTries      = 20
+	grace          = 100 * time.Millisecond
 	maxCopy        = 5 << 30   // bytes, as at Amazon; a copy onto itself edits metadata
 	heap           = 192 << 20 // bytes after which the collector works harder: three servers share a laptop
 )
@@ -59,13 +63,25 @@ func Serve(ctx context.Context, stdin io.Reader, stdout *os.File) error {
 		orphan <- string(rest) != farewell
 		cancel()
 	}()
-	err = serve(ctx, opts, func(endpoint string) error {
-		return json.NewEncoder(stdout).Encode(hello{Endpoint: endpoint})
-	})
-	if ctx.Err() == nil {
-		return err // it never served, or broke down; the parent sees the process end and asks why
+	ended := make(chan error, 1)
+	go func() {
+		ended <- serve(ctx, opts, func(endpoint string) error {
+			return json.NewEncoder(stdout).Encode(hello{Endpoint: endpoint})
+		})
+	}()
+	select {
+	case err := <-ended:
+		if ctx.Err() == nil {
+			return err // it never served, or broke down; the parent sees the process end and asks why
+		}
+	case <-ctx.Done():
+		// The library waits for clients to close their connections. Nobody is left who needs an answer: the data go now.
+		select {
+		case <-ended:
+		case <-time.After(grace):
+		}
 	}
-	err = errors.Join(err, os.RemoveAll(opts.Dir))
+	err = os.RemoveAll(opts.Dir)
 	if <-orphan && opts.Cleanup != "" {
 		err = errors.Join(err, os.RemoveAll(opts.Cleanup))
 	}
@@ -75,18 +91,15 @@ func Serve(ctx context.Context, stdin io.Reader, stdout *os.File) error {
 // serve runs the gateway on a free port until ctx ends. The library can't tell which port the system gave it, so one is
 // looked for beforehand; should another process take it in between, the next one is tried.
 func serve(ctx context.Context, opts Options, ready func(endpoint string) error) error {
-	objects, sidecar := filepath.Join(opts.Dir, "objects"), filepath.Join(opts.Dir, "attributes")
-	for _, dir := range []string{filepath.Join(objects, opts.Bucket), sidecar} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("serve s3: make folder: %w", err)
-		}
+	objects := filepath.Join(opts.Dir, "objects")
+	if err := os.MkdirAll(filepath.Join(objects, opts.Bucket), 0o700); err != nil {
+		return fmt.Errorf("serve s3: make folder: %w", err)
 	}
-	// Attributes in files of their own need no extended attributes, which tmpfs and container file systems may lack.
-	store, err := meta.NewSideCar(sidecar)
+	store, extra, err := attributes(opts, objects)
 	if err != nil {
-		return fmt.Errorf("serve s3: open attributes: %w", err)
+		return err
 	}
-	files, err := posix.New(objects, store, posix.PosixOpts{SideCarDir: sidecar, CopyObjectThreshold: maxCopy})
+	files, err := posix.New(objects, store, posix.PosixOpts{CopyObjectThreshold: maxCopy})
 	if err != nil {
 		return fmt.Errorf("serve s3: open folder: %w", err)
 	}
@@ -99,10 +112,10 @@ func serve(ctx context.Context, opts Options, ready func(endpoint string) error)
 			RootUserAccess: opts.AccessKey, RootUserSecret: opts.SecretKey, Region: "us-east-1",
 			Ports: []string{addr}, MaxConnections: maxConnections, MaxRequests: maxRequests, MultipartMaxParts: maxParts,
 			EventWebhookURL: opts.Webhook, Quiet: true, KeepAlive: true,
-			S3Options: []s3api.Option{s3api.WithOnListen(func() {
+			S3Options: append(extra, s3api.WithOnListen(func() {
 				// A parent that is gone closes stdin as well, and that ends us.
 				_ = ready("http://" + addr)
-			})},
+			})),
 		})
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			break
@@ -112,6 +125,35 @@ func serve(ctx context.Context, opts Options, ready func(endpoint string) error)
 		return nil // that is how it should end
 	}
 	return fmt.Errorf("serve s3: %w", cmp.Or(err, errors.New("the server ended by itself")))
+}
+
+// attributes is where tags, types and metadata of objects are kept: with the files, in extended attributes, which change
+// together with them; or in files of their own, where the file system has no such attributes (some container file
+// systems, tmpfs of older kernels). The library writes those before it publishes an object, and removes folders that another
+// request is about to use: only requests that do not overlap find everything as it should be.
+func attributes(opts Options, objects string) (meta.MetadataStorer, []s3api.Option, error) {
+	if !opts.Sidecar && (meta.XattrMeta{}).StoreAttribute(nil, objects, "", "bucketmesh-test", []byte("1")) == nil {
+		return meta.XattrMeta{}, nil, nil
+	}
+	dir := filepath.Join(opts.Dir, "attributes")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("serve s3: make folder: %w", err)
+	}
+	store, err := meta.NewSideCar(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("serve s3: open attributes: %w", err)
+	}
+	var order sync.RWMutex
+	return store, []s3api.Option{s3api.WithMiddleware("/", func(c fiber.Ctx) error {
+		if m := c.Method(); m == fiber.MethodGet || m == fiber.MethodHead {
+			order.RLock()
+			defer order.RUnlock()
+		} else {
+			order.Lock()
+			defer order.Unlock()
+		}
+		return c.Next()
+	})}, nil
 }
 
 func freeAddr(ctx context.Context) (string, error) {
