@@ -45,13 +45,8 @@ var meaning = []string{
 	Broken:        "a verification found that something is not what it should be",
 }
 
-// Environment variables that commands read beside those of credentials.
-const (
-	EnvTokens = "BUCKETMESH_WEBHOOK_TOKENS"
-	EnvTopics = "BUCKETMESH_SNS_TOPICS"
-	EnvState  = "BUCKETMESH_STATE"
-	EnvNATS   = "BUCKETMESH_NATS"
-)
+// EnvNATS names the NATS server that --nats would.
+const EnvNATS = "BUCKETMESH_NATS"
 
 // App is what a run of the command line may touch.
 type App struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/control"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 )
 
 // place is where a group's state and events are.
@@ -24,7 +24,7 @@ func (p *place) flags(cmd *cobra.Command, a *App) {
 	f := cmd.Flags()
 	f.StringVarP(&p.file, "file", "f", "", "the SyncGroup document; without it, the one that the data directory was last used with")
 	f.StringVar(&p.data, "data", "", "data directory: state, events and lock (required)")
-	f.StringVar(&p.state, "state", "", "PostgreSQL database for the state, postgres://... (default $"+EnvState+", else SQLite in the data directory)")
+	f.StringVar(&p.state, "state", "", "PostgreSQL database for the state, postgres://... (default $"+env.State+", else SQLite in the data directory)")
 	f.StringVar(&p.nats, "nats", "", "NATS server with JetStream for the events, nats://... (default $"+EnvNATS+", else embedded, in the data directory)")
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")
@@ -40,7 +40,7 @@ func (p *place) options(a *App) (pipeline.Options, error) {
 		return o, usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
 	}
 	if o.State == "" {
-		o.State = a.env(EnvState)
+		o.State = a.env(env.State)
 	}
 	if o.NATS == "" {
 		o.NATS = a.env(EnvNATS)
@@ -61,16 +61,6 @@ func (p *place) group() (*config.Group, error) {
 	return g, nil
 }
 
-func list(text string) []string {
-	var out []string
-	for part := range strings.SplitSeq(text, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
-}
-
 func (a *App) up() *cobra.Command {
 	var at place
 	var listen string
@@ -86,7 +76,7 @@ func (a *App) up() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.Listen, o.Tokens, o.Topics = listen, list(a.env(EnvTokens)), list(a.env(EnvTopics))
+			o.Listen, o.Tokens, o.Topics = listen, env.List(a.env(env.Tokens)), env.List(a.env(env.Topics))
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -94,7 +84,7 @@ func (a *App) up() *cobra.Command {
 		},
 	}
 	at.flags(cmd, a)
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9900", "host:port for notifications; anything but loopback needs $"+EnvTokens)
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9900", "host:port for notifications; anything but loopback needs $"+env.Tokens)
 	return cmd
 }
 
@@ -129,7 +119,7 @@ func (a *App) greet(p *pipeline.Pipeline, o pipeline.Options) {
 		fmt.Fprintf(a.Err, "  %-12s %s\n", r.Name, p.WebhookURL(r.Name))
 	}
 	if len(o.Tokens) > 0 {
-		fmt.Fprintf(a.Err, "Senders show a token of $%s: MinIO as auth_token, others as the password in the URL.\n", EnvTokens)
+		fmt.Fprintf(a.Err, "Senders show a token of $%s: MinIO as auth_token, others as the password in the URL.\n", env.Tokens)
 	}
 	fmt.Fprintln(a.Err, "What is in the buckets already is brought together by: bucketmesh sync --data "+o.DataDir)
 }

@@ -14,20 +14,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	cloudevents "github.com/cloudevents/sdk-go/v2/event"
-
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
-	"github.com/bucketmesh/bucketmesh/pkg/normalize"
-	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/receive"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -124,22 +120,13 @@ func (p *Pipeline) listen(run context.Context) error {
 		close(p.serving)
 		return nil
 	}
-	stores := make([]s3.Store, 0, len(p.opts.Group.Replicas))
-	for _, r := range p.opts.Group.Replicas {
-		if r.Provider != s3.Provider {
-			continue
-		}
-		st := s3.StoreOf(r)
-		st.Auth = s3.Auth{Tokens: p.opts.Tokens, Topics: p.opts.Topics, Open: len(p.opts.Tokens) == 0}
-		stores = append(stores, st)
-	}
-	handler, err := s3.NewHandler(s3.HandlerConfig{
-		Stores: stores, Sink: sink{p}, DeadLetters: deadLetters{p.broker}, Now: time.Now, Logger: p.log,
-		Verifier: verifier(p.opts.Topics), Meter: p.opts.Telemetry.Meter.Meter("github.com/bucketmesh/bucketmesh/pkg/normalize/s3"),
+	handler, err := receive.S3(receive.Config{
+		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Open: len(p.opts.Tokens) == 0,
+		Sink: p.broker, DeadLetters: deadLetters{p.broker}, Published: p.watch.tell, Logger: p.log, Telemetry: p.opts.Telemetry,
 	})
 	if err != nil {
 		close(p.serving)
-		return fmt.Errorf("make normalizer: %w", err)
+		return err //nolint:wrapcheck // says "make normalizer"
 	}
 	listener, err := new(net.ListenConfig).Listen(run, "tcp", p.opts.Listen)
 	if err != nil {
@@ -147,12 +134,10 @@ func (p *Pipeline) listen(run context.Context) error {
 		return errkind.New(errkind.Invalid, "listen for notifications on %s: %w", p.opts.Listen, err)
 	}
 	p.address = listener.Addr()
-	mux := http.NewServeMux()
-	mux.Handle(s3.PathPrefix, handler)
 	go func() {
 		defer close(p.serving)
 		err := serve.Run(run, serve.Config{
-			Name: "bucketmesh", Listener: listener, Handler: mux, Logger: p.log, Telemetry: p.opts.Telemetry,
+			Name: "bucketmesh", Listener: listener, Handler: handler, Logger: p.log, Telemetry: p.opts.Telemetry,
 			QuietPeriod: p.opts.QuietPeriod, DrainTimeout: p.opts.DrainTimeout,
 			Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
 				_, _, err := p.store.NextDue(ctx, p.opts.Group.Name)
@@ -164,13 +149,6 @@ func (p *Pipeline) listen(run context.Context) error {
 		}
 	}()
 	return nil
-}
-
-func verifier(topics []string) *s3.Verifier {
-	if len(topics) == 0 {
-		return nil
-	}
-	return s3.NewVerifier(s3.NewClient(5*time.Second), time.Now, 0)
 }
 
 func (p *Pipeline) failWith(err error) {
@@ -202,7 +180,7 @@ func (p *Pipeline) URL() string {
 }
 
 // WebhookURL is where the notifications of a replica are taken.
-func (p *Pipeline) WebhookURL(replica string) string { return p.URL() + s3.PathPrefix + replica }
+func (p *Pipeline) WebhookURL(replica string) string { return p.URL() + receive.Path(replica) }
 
 // Counters are the requests that were sent so far, by replica.
 func (p *Pipeline) Counters() map[string]object.Snapshot { return p.worker.Requests() }
@@ -278,21 +256,6 @@ func (p *Pipeline) shutDown() error {
 		errs = append(errs, p.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// sink is the broker as the normalizer sees it, with the watchers told.
-type sink struct{ p *Pipeline }
-
-var _ normalize.Sink = sink{}
-
-func (s sink) Publish(ctx context.Context, events []cloudevents.Event) error {
-	if err := s.p.broker.Publish(ctx, events...); err != nil {
-		return err //nolint:wrapcheck // an adapter
-	}
-	for _, e := range events {
-		s.p.watch.tell(e)
-	}
-	return nil
 }
 
 type deadLetters struct{ b *broker.Broker }

@@ -92,8 +92,8 @@ var places = []struct {
 	},
 	{
 		libraries: []string{"github.com/spf13/cobra", "github.com/vbauerster/mpb"},
-		folders:   []string{"services", "test", "hack"},
-		reason:    "packages do not talk to a terminal",
+		folders:   []string{"pkg/cli", "services", "test", "hack"},
+		reason:    "only the command line talks to a terminal",
 	},
 	{
 		libraries: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "github.com/johannesboyne/gofakes3", "github.com/fsouza"},

@@ -1,0 +1,70 @@
+// Package env reads what services are told by environment variables: the group, the broker, who may send notifications.
+//
+// Errors are of kind errkind.Invalid and name the variable and what it must be, never its value.
+//
+// Concurrency: all functions may be called from many goroutines.
+package env
+
+import (
+	"strings"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+)
+
+// Names of the variables.
+const (
+	Config    = "BUCKETMESH_CONFIG"         // path of the SyncGroup document
+	State     = "BUCKETMESH_STATE"          // DSN of the PostgreSQL database
+	Tokens    = "BUCKETMESH_WEBHOOK_TOKENS" // shared secrets of the senders of notifications, with commas between
+	Topics    = "BUCKETMESH_SNS_TOPICS"     // ARNs of SNS topics that may send, with commas between
+	Broker    = "K_SINK"                    // URL of the broker; Knative sets it
+	Overrides = "K_CE_OVERRIDES"            // Knative sets it
+)
+
+// Getenv is os.Getenv, or like it.
+type Getenv func(name string) string
+
+// Required is a variable that must be set; what says what it must be.
+func Required(get Getenv, name, what string) (string, error) {
+	v := get(name)
+	if v == "" {
+		return "", errkind.New(errkind.Invalid, "the environment variable %s is not set: it must be %s", name, what)
+	}
+	return v, nil
+}
+
+// Group reads the document that Config names. Replicas at other providers than these are refused; nil allows all.
+func Group(get Getenv, providers []string) (*config.Group, error) {
+	path, err := Required(get, Config, "the path of the SyncGroup document")
+	if err != nil {
+		return nil, err
+	}
+	return config.LoadFile(path, config.Options{Providers: providers}) //nolint:wrapcheck // names the file
+}
+
+// Sink is the broker that Broker names.
+func Sink(get Getenv) (*serve.HTTPSink, error) {
+	url, err := Required(get, Broker, "the URL of the broker, which a SinkBinding sets")
+	if err != nil {
+		return nil, err
+	}
+	return serve.NewHTTPSink(serve.SinkConfig{URL: url, Overrides: get(Overrides)}) //nolint:wrapcheck // says what is wrong
+}
+
+// DSN is the database that State names.
+func DSN(get Getenv) (string, error) {
+	return Required(get, State, "the DSN of a PostgreSQL database, postgres://...")
+}
+
+// List is a variable with commas between its values.
+func List(text string) []string {
+	var out []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
