@@ -50,7 +50,7 @@ func snapshots(ctx context.Context, sites []*Site, parallel int) (map[string]Sna
 // acknowledged is current, or was overwritten or deleted by somebody who had read it, or is kept as a conflict copy. What
 // is current was not overwritten by anybody who had read it: nothing old has come back.
 func Check(changes []Change, replicas map[string]Snapshot) Verdict {
-	var v Verdict
+	v := Verdict{Differences: []string{}, Lost: []string{}}
 	names := slices.Sorted(maps.Keys(replicas))
 	keys := map[string]bool{}
 	for _, objects := range replicas {

@@ -13,10 +13,10 @@ type Kind string
 const (
 	Create    Kind = "create"
 	Overwrite Kind = "overwrite"
-	Edit      Kind = "edit metadata"
+	Edit      Kind = "metadata"
 	Delete    Kind = "delete"
-	Large     Kind = "large object"
-	Clash     Kind = "write in two places at once"
+	Large     Kind = "large"
+	Clash     Kind = "conflict"
 )
 
 // Change is something that a user did and that a server acknowledged.

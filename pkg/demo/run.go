@@ -16,7 +16,7 @@ import (
 // Run runs the workload on a started demo, waits until everything is quiet and checks the result.
 func (d *Demo) Run(ctx context.Context) (*Summary, error) {
 	begin := time.Now()
-	s := &Summary{Seed: d.opts.Seed, Group: GroupName}
+	s := &Summary{Seed: d.opts.Seed, Group: GroupName, ConflictsFound: []ConflictSummary{}}
 	l := newLoad(d)
 	start := d.requests()
 	trouble := l.all(ctx, s)

@@ -1,0 +1,140 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+)
+
+// Play leaves the demo to a person: it says where the replicas are and then tells of every change until ctx is done. It
+// fails if a server or the pipeline does.
+func (d *Demo) Play(ctx context.Context, out io.Writer) error {
+	l := &live{out: out, names: d.watch.names, changes: map[string]*seen{}}
+	l.line("%s", d.guide())
+	d.watch.listen(l.notified)
+	defer d.watch.listen(nil)
+	stop := d.mesh.Watch(l.conflict)
+	defer stop()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	gone := make(chan error, 1)
+	go func() { gone <- d.Gone(ctx) }()
+	select {
+	case err := <-gone:
+		return err
+	case <-d.mesh.Failed():
+		cancel()
+		<-gone
+		return fmt.Errorf("play: %w", d.mesh.Err())
+	case <-ctx.Done():
+		<-gone
+		return nil
+	}
+}
+
+// guide is what a person needs to play.
+func (d *Demo) guide() string {
+	var b strings.Builder
+	us, eu := d.sites[0], d.sites[1]
+	b.WriteString("\nThe three replicas stay up until Ctrl-C. Change something with any S3 tool:\n\n")
+	fmt.Fprintf(&b, "  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_DEFAULT_REGION=us-east-1\n", accessKey, d.Secret())
+	for _, s := range d.sites {
+		fmt.Fprintf(&b, "  %-4s %s  bucket %s\n", s.Name, s.Endpoint, s.Bucket)
+	}
+	at := func(s *Site, rest string) { fmt.Fprintf(&b, "  aws --endpoint-url %s %s\n", s.Endpoint, rest) }
+	b.WriteString("\nA change in one region, read in another:\n\n")
+	at(us, "s3 cp README.md s3://"+us.Bucket+"/hello.md")
+	at(eu, "s3 cp s3://"+eu.Bucket+"/hello.md -")
+	b.WriteString("\nTwo writes at once, and what became of them:\n\n")
+	fmt.Fprintf(&b, "  (echo us | aws --endpoint-url %s s3 cp - s3://%s/both.txt) & (echo eu | aws --endpoint-url %s s3 cp - s3://%s/both.txt); wait\n",
+		us.Endpoint, us.Bucket, eu.Endpoint, eu.Bucket)
+	at(eu, "s3 ls --recursive s3://"+eu.Bucket+"/"+config.ConflictPrefix)
+	return b.String()
+}
+
+// live tells of changes as they happen.
+type live struct {
+	names []string
+
+	mu      sync.Mutex
+	out     io.Writer
+	changes map[string]*seen // by key
+}
+
+// seen is the last change of a key.
+type seen struct {
+	what string // the tag, or that it is a delete
+	from string
+	at   time.Time
+	here map[string]bool
+}
+
+// remembered bounds the keys that live knows; a key that was forgotten is news again.
+const remembered = 10_000
+
+func (l *live) line(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.say(format, args...)
+}
+
+func (l *live) say(format string, args ...any) { fmt.Fprintf(l.out, format+"\n", args...) }
+
+// notified takes what a server tells of itself. The first to tell of a content is where a user wrote it; the others have
+// got it from bucketmesh.
+func (l *live) notified(n Notification) {
+	if strings.HasPrefix(n.Key, config.ConflictPrefix) || strings.HasPrefix(n.Key, config.ReservedPrefix) {
+		return // what a conflict was like is told by its event
+	}
+	what, verb := n.ETag, "wrote"
+	if n.Deleted {
+		what, verb = "deleted", "deleted"
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.changes[n.Key]
+	if c == nil || c.what != what || c.here[n.Site] {
+		if len(l.changes) >= remembered {
+			clear(l.changes)
+		}
+		l.changes[n.Key] = &seen{what: what, from: n.Site, at: n.At, here: map[string]bool{n.Site: true}}
+		l.say("%s  %-4s %s %s", n.At.Format("15:04:05.000"), n.Site, verb, n.Key)
+		return
+	}
+	c.here[n.Site] = true
+	if len(c.here) == len(l.names) {
+		l.say("%s       %s is everywhere, %d ms after %s told of it", n.At.Format("15:04:05.000"), n.Key, n.At.Sub(c.at).Milliseconds(), c.from)
+	}
+}
+
+// conflict tells of conflicts.
+func (l *live) conflict(e cloudevents.Event) {
+	if e.Type() != event.ConflictDetected && e.Type() != event.ConflictResolved {
+		return
+	}
+	c, err := event.ConflictOf(e)
+	if err != nil {
+		l.line("a conflict event can't be read: %v", errkind.New(errkind.Invalid, "read event: %w", err))
+		return
+	}
+	now := time.Now().Format("15:04:05.000")
+	if e.Type() == event.ConflictDetected {
+		l.line("%s       conflict: %s was written in %d places at once", now, c.Key, len(c.Heads))
+		return
+	}
+	kept := "nothing had to be kept"
+	if len(c.Copies) > 0 {
+		kept = "kept: " + strings.Join(c.Copies, ", ")
+	}
+	l.line("%s       resolved: %s: %s; %s", now, c.Key, c.Reason, kept)
+}
