@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
+
+// exitPartial is the exit code of a sync that left keys over.
+const exitPartial = 4
 
 // runS3 is one whole run.
 func runS3(ctx context.Context, o options, getenv func(string) string, out, progress io.Writer) (err error) {
@@ -98,6 +102,10 @@ func (s *stage) work(ctx context.Context, ops []operation, progress io.Writer) e
 func (s *stage) sync(ctx context.Context, progress io.Writer) error {
 	fmt.Fprintln(progress, "bucketmesh sync")
 	_, err := s.program.run(ctx, s.limit, "sync")
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == exitPartial {
+		fmt.Fprintln(progress, "  some keys are left over; they are tried again by themselves")
+		return nil // whether they are is what is checked next
+	}
 	return err
 }
 
