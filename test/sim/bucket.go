@@ -85,6 +85,9 @@ func (b *bucket) attrs(o object) *driver.Attrs {
 	if b.multi {
 		a.VersionID = o.version
 	}
+	if b.w.p.opaque {
+		a.MD5 = ""
+	}
 	if o.nonce != "" {
 		a.Metadata = map[string]string{reconcile.MetaNonce: o.nonce}
 	}
