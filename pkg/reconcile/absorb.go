@@ -98,7 +98,8 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 				continue
 			case version.Unsure:
 				if v.Content.SHA256 == "" && v.Content.MD5 == "" {
-					continue // we never knew what we wrote: taken for a user's write, the safe error
+					p.doubt(name, it.Version) // we never knew what we wrote: taken for a user's write
+					continue
 				}
 				return false, true
 			case version.Equal:
@@ -128,6 +129,13 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 	return false, false
 }
 
+func (p *planner) doubt(replica string, ours version.ID) {
+	if p.doubted == nil {
+		p.doubted = map[string]version.ID{}
+	}
+	p.doubted[replica] = ours
+}
+
 // trusting are the faults that believe a nonce without asking what happened since.
 func (p *planner) trusting() bool {
 	return p.mutant == NoLease || p.mutant == NonceForever || p.mutant == NonceNotConsumed
@@ -151,7 +159,7 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 		v.MayFollow = parent.MayFollow
 	}
 	for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's
-		if it.Replica == m.Name && p.mutant != ProviderClockRank {
+		if it.Replica == m.Name && !p.concluded[it.Nonce] && p.mutant != ProviderClockRank {
 			v.MayFollow = v.MayFollow.Join(p.version(it.Version).Vector)
 		}
 	}
@@ -159,10 +167,14 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	if p.mutant != ProviderClockRank {
 		v.HLC = max(v.HLC, parent.HLC+1)
 		for _, it := range p.row.Intents { // R4
-			if it.Replica == m.Name {
+			if it.Replica == m.Name && !p.concluded[it.Nonce] {
 				v.HLC = max(v.HLC, p.version(it.Version).HLC+1)
 			}
 		}
+	}
+	if ours := p.doubted[m.Name]; ours != "" {
+		// It may be the very content that we were writing. Whoever overwrote that one at its origin must not lose to it.
+		v.Lineage = p.version(ours).ContentVector()
 	}
 	p.row.Versions[id] = v
 	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}

@@ -286,6 +286,7 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 	if settled {
 		fx.ClearDirty, fx.ClearLease, fx.Remove = w.full, !w.full, w.gone(&row)
 	}
+	w.full = true // also after a lost race: the row knows the hint by now, and would take it for an echo
 	out, done, err := w.store(ctx, next, fx, Settled)
 	if err != nil || !done {
 		return out, false, err
@@ -293,7 +294,6 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 	if settled {
 		return Settled, true, nil
 	}
-	w.full = true
 	return Pending, false, nil
 }
 

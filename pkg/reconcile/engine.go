@@ -239,14 +239,14 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
 		}
 	}
-	if s.action != identify {
+	if s.action != identify || s.changed {
 		if err := w.recoverHidden(ctx, &row, &s.row, l); err != nil { // 5d
 			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
 		}
 	}
 	switch s.action {
 	case identify:
-		return Pending, false, w.identify(ctx, s, l)
+		return w.identify(ctx, s, l)
 	case conflict:
 		return w.detect(ctx, s)
 	case propagate:
@@ -258,16 +258,22 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	case wait:
 		return w.store(ctx, s, state.Effects{Dirty: &s.until, Attempts: w.attempts, Reason: "another worker is writing a replica"}, Pending)
 	case again:
-		if s.changed {
-			if _, _, err := w.store(ctx, s, state.Effects{}, Pending); err != nil {
-				return Pending, false, err
-			}
-		}
 		w.full = true
+		if s.changed {
+			return w.goOn(ctx, s)
+		}
 		return Pending, false, nil
 	case settle:
 	}
 	return w.finish(ctx, s, l.why)
+}
+
+// goOn stores a step in the middle of a call. From here on the row knows what the event told of, so the event coming again
+// after a crash would be taken for an echo: the dirty set has to bring the key back.
+func (w *work) goOn(ctx context.Context, s step) (Outcome, bool, error) {
+	lease := w.cfg.Clock.Now().Add(w.cfg.Lease)
+	_, _, err := w.store(ctx, s, state.Effects{Lease: &lease}, Pending)
+	return Pending, false, err
 }
 
 // busy ends a call about a replica that another worker is writing: most likely its hint is the echo of that write, which

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type tidings int
 const (
 	news     tidings = iota // something that the row does not know
 	known                   // a duplicate, or our own write coming back
+	absence                 // a delete of what the row says is absent
 	ownWrite                // our own write coming back, recognised by its tag alone
 )
 
@@ -53,8 +55,9 @@ func (h *Hint) told(row state.Row) tidings {
 	r := row.Replicas[h.Replica]
 	switch h.Kind {
 	case Deleted:
-		if !r.Print.Present {
-			return known
+		// Somebody whose write of it was not acknowledged may have made what was deleted: only a look tells.
+		if !r.Print.Present && !slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Replica == h.Replica }) {
+			return absence
 		}
 	case Written:
 		switch {
@@ -75,14 +78,19 @@ func (h *Hint) told(row state.Row) tidings {
 
 // known ends a call whose hint told nothing new. No bucket is asked.
 func (w *work) known(ctx context.Context, row state.Row, t tidings) (Outcome, bool, error) {
-	if t == ownWrite { // the next event with this tag is somebody else's
+	s := step{row: clone(row)}
+	switch {
+	case t == ownWrite: // the next event with this tag is somebody else's
 		r := row.Replicas[w.hint.Replica]
 		r.EchoDue, r.LastSeq = false, w.hint.Seq
-		s := step{row: clone(row)}
 		s.row.Replicas[w.hint.Replica] = r
-		return w.store(ctx, s, state.Effects{}, Echo)
+	case t == absence && row.Rev != 0:
+		// Absence has no generation: another worker may have looked between the create and the delete, and is about to
+		// store what it saw. The new revision makes it look again.
+	default:
+		return Echo, true, nil
 	}
-	return Echo, true, nil
+	return w.store(ctx, s, state.Effects{}, Echo)
 }
 
 // looked is what line 2 found.
@@ -192,13 +200,9 @@ func (w *work) observe(name string, attrs *driver.Attrs) Observation {
 	return o
 }
 
-// identify reads objects whose bytes must be known to compare them.
-func (w *work) identify(ctx context.Context, s step, l looked) error {
-	if s.changed {
-		if _, _, err := w.store(ctx, s, state.Effects{}, Pending); err != nil {
-			return err
-		}
-	}
+// identify reads objects whose bytes must be known to compare them. What can't be read leaves the key dirty: a replica
+// that answers to a look and not to a read (an archived object) must not be asked again and again.
+func (w *work) identify(ctx context.Context, s step, l looked) (Outcome, bool, error) {
 	w.closeBody()
 	w.full = true
 	if w.read == nil {
@@ -214,12 +218,18 @@ func (w *work) identify(ctx context.Context, s step, l looked) error {
 		case errkind.PreconditionFailed, errkind.NotFound: // it changed: the next look tells
 			continue
 		}
+		if ctx.Err() != nil {
+			return Pending, false, fmt.Errorf("read to compare: %w", ctx.Err())
+		}
 		if err != nil {
-			return w.postpone(ctx, w.key, w.attempts+1, fmt.Sprintf("%s: read to compare: %v", name, err))
+			return w.postponed(ctx, s, fmt.Sprintf("%s: read to compare: %v", name, err))
 		}
 		w.read[name] = contentAt{tag: tag, content: c}
 	}
-	return nil
+	if s.changed { // what was read is in no commit yet, so the event must not be taken for known before it is
+		return w.goOn(ctx, s)
+	}
+	return Pending, false, nil
 }
 
 func (w *work) digest(ctx context.Context, name, tag string) (version.Content, error) {

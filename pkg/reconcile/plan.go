@@ -79,6 +79,7 @@ type planner struct {
 	view
 	row     state.Row
 	changed bool
+	doubted map[string]version.ID // replicas with a user version that may be ours, and which one of ours
 }
 
 func clone(row state.Row) state.Row {
