@@ -72,7 +72,7 @@ type criteria []criterion
 func order(policy config.Policy, primaries []string, old map[version.ID]bool) criteria {
 	all := criteria{
 		{"it was written at a writable replica", byWritable},
-		{"it follows the content of the other", func(a, b Head) int { return cmp.Compare(flag(old[a.Version.ID]), flag(old[b.Version.ID])) }},
+		{"its writer had, or may have, seen the content of the other", func(a, b Head) int { return cmp.Compare(flag(old[a.Version.ID]), flag(old[b.Version.ID])) }},
 	}
 	if policy == config.Primary {
 		all = append(all, criterion{"its replica comes first in the order of the rule", byRank(primaries)})
