@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,11 +130,7 @@ func (d *Demo) start(ctx context.Context) error {
 	if d.mesh, err = d.startPipeline(ctx); err != nil {
 		return err
 	}
-	to, err := url.Parse(d.mesh.URL())
-	if err != nil {
-		return fmt.Errorf("find the normalizer: %w", err)
-	}
-	d.gate.lead(to)
+	d.gate.lead(d.mesh.URL())
 	return nil
 }
 

@@ -9,12 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
 )
 
@@ -30,13 +31,22 @@ type Notification struct {
 // gate is the address that the servers notify. The servers want to tell somebody that they start before the pipeline can
 // be there, which needs the servers; so the gate is first, and later leads to the pipeline. What passes is also told to
 // the demo, which learns from it when a change has arrived where.
+//
+// These servers tell everything once and give up after three seconds. The gate tries again, as Amazon does: the demo is
+// about synchronizing, and losing notifications is another exercise (bucketmesh sync).
 type gate struct {
 	server *http.Server
 	addr   string
 	tell   func(Notification)
-	next   atomic.Pointer[httputil.ReverseProxy]
+	next   atomic.Pointer[string] // URL of the normalizer
+	client *http.Client
 	served chan struct{}
+	done   context.Context // ends with the gate
+	stop   context.CancelFunc
 }
+
+// delivery bounds the attempts for one notification.
+const delivery = 30 * time.Second
 
 const maxNotification = 1 << 20 // bytes
 
@@ -48,7 +58,11 @@ func openGate(ctx context.Context, tell func(Notification)) (*gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for notifications: %w", err)
 	}
-	g := &gate{addr: l.Addr().String(), tell: tell, served: make(chan struct{})}
+	g := &gate{
+		addr: l.Addr().String(), tell: tell, served: make(chan struct{}),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 10 * time.Second},
+	}
+	g.done, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.server = &http.Server{Handler: g, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		defer close(g.served)
@@ -63,19 +77,18 @@ func (g *gate) url(replica, token string) string {
 }
 
 // lead opens the gate: what comes goes to the normalizer at a URL.
-func (g *gate) lead(to *url.URL) {
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
-	g.next.Store(proxy)
-}
+func (g *gate) lead(to string) { g.next.Store(&to) }
 
 func (g *gate) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	g.stop()
 	err := g.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) { // a server that is being stopped keeps its connection
 		err = g.server.Close()
 	}
 	<-g.served
+	g.client.CloseIdleConnections()
 	return err
 }
 
@@ -95,8 +108,33 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, n := range read(strings.TrimPrefix(r.URL.Path, notifyPath), body, now) {
 		g.tell(n)
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	next.ServeHTTP(w, r)
+	status, err := g.forward(*next+r.URL.Path, r.Header, body)
+	if err != nil {
+		http.Error(w, "the normalizer does not take it", http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(status)
+}
+
+// forward gives a notification to the normalizer until it is answered for good, whether or not the sender still waits.
+func (g *gate) forward(to string, header http.Header, body []byte) (status int, err error) {
+	return backoff.Retry(g.done, func() (int, error) {
+		req, err := http.NewRequestWithContext(g.done, http.MethodPost, to, bytes.NewReader(body))
+		if err != nil {
+			return 0, backoff.Permanent(err)
+		}
+		req.Header = header.Clone()
+		res, err := g.client.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxNotification)) // so that the connection is used again
+		_ = res.Body.Close()
+		if res.StatusCode >= http.StatusInternalServerError {
+			return 0, errkind.New(errkind.Unavailable, "the normalizer answered %s", res.Status)
+		}
+		return res.StatusCode, nil
+	}, backoff.WithMaxElapsedTime(delivery))
 }
 
 // read is deliberately not the product's decoder: the demo must not see with the eyes of what it checks.

@@ -103,6 +103,18 @@ func (d *Demo) settled(ctx context.Context) (map[string]Snapshot, error) {
 	}
 }
 
+// Changes are all changes that the workload made so far.
+func (d *Demo) Changes() []Change { return d.ledger.Changes() }
+
+// Verify lists and reads all replicas and checks them.
+func (d *Demo) Verify(ctx context.Context) (Verdict, error) {
+	replicas, err := snapshots(ctx, d.sites, d.opts.Workers)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("verify demo: %w", err)
+	}
+	return Check(d.ledger.Changes(), replicas), nil
+}
+
 func (d *Demo) summarize(ctx context.Context, s *Summary, replicas map[string]Snapshot) error {
 	changes := d.ledger.Changes()
 	v := Check(changes, replicas)

@@ -132,6 +132,14 @@ func (s *Server) Endpoint() string { return s.endpoint }
 // PID is the child's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
+// Kill ends the server as a crash would. Its data stay until Close.
+func (s *Server) Kill() error {
+	if err := s.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill s3 server %s: %w", s.Name, err)
+	}
+	return nil
+}
+
 // Gone is closed when the server has ended, for whatever reason.
 func (s *Server) Gone() <-chan struct{} { return s.gone }
 
@@ -153,8 +161,8 @@ func (s *Server) Close() {
 		case <-timer.C:
 			_ = s.cmd.Process.Kill()
 			<-s.gone
-			_ = os.RemoveAll(s.Dir)
 		}
+		_ = os.RemoveAll(s.Dir) // a server that ended by itself has done it
 	})
 }
 
