@@ -32,6 +32,9 @@ func (w *Worker) Backfill(ctx context.Context, progress func(scan.Progress)) (sc
 	if err != nil {
 		return p, fmt.Errorf("backfill: %w", err)
 	}
+	if err := w.Sweep(ctx); err != nil { // the conflict copies that it made
+		return p, fmt.Errorf("backfill: %w", err)
+	}
 	return p, nil
 }
 

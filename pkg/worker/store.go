@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -17,6 +18,9 @@ type notifying struct {
 
 // Commit implements state.Store.
 func (s *notifying) Commit(ctx context.Context, row state.Row, fx state.Effects) (int64, error) {
+	if err := s.carryCopies(ctx, row.Group, fx.Conflicts); err != nil {
+		return 0, err
+	}
 	rev, err := s.Store.Commit(ctx, row, fx)
 	if errkind.Is(err, errkind.Conflict) { // for sure nothing happened
 		return rev, err //nolint:wrapcheck // a decorator
@@ -30,6 +34,27 @@ func (s *notifying) Commit(ctx context.Context, row state.Row, fx state.Effects)
 		}
 	}
 	return rev, err //nolint:wrapcheck // a decorator
+}
+
+// carryCopies makes conflict copies known. They are objects like any other and go to all replicas, but they were written by
+// the conflict-resolver: should the notification of that write be lost, nobody would ever look at them. It happens before
+// the resolution is stored, so that a crash in between costs a look at most.
+func (s *notifying) carryCopies(ctx context.Context, group string, conflicts []state.Conflict) error {
+	var keys []string
+	for _, c := range conflicts {
+		for _, l := range c.Losers {
+			if c.State == "resolved" && l.Copy != "" {
+				keys = append(keys, l.Copy)
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := s.MarkDirty(ctx, group, keys, time.Now(), "a conflict copy has to go to the other replicas"); err != nil {
+		return fmt.Errorf("mark conflict copies: %w", err)
+	}
+	return nil
 }
 
 // MarkDirty implements state.Store.

@@ -5,16 +5,12 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -73,15 +69,33 @@ type Options struct {
 	// QueueDir keeps notifications that could not be delivered, and delivers them later. MinIO then delivers all of
 	// them through files, up to seconds late.
 	QueueDir bool
-	Spec     string // more lines of the document's spec, indented by two
+	Spec     string            // more lines of the document's spec, indented by two
+	Prefix   map[string]string // of replicas in their buckets, without the last slash
 }
 
 // Site is one bucket.
 type Site struct {
+	Bucket string
+
 	t      *testing.T
 	name   string
-	bucket string
+	prefix string // "" or with a slash at its end: the keys of the methods are below it
+	server *server
 	client *s3.Client
+}
+
+// Start starts the server.
+func (s *Site) Start() { s.t.Helper(); s.server.start() }
+
+// Stop kills the server. Its data stays.
+func (s *Site) Stop() { s.t.Helper(); s.server.stop() }
+
+// Unversioned makes a bucket without versions, which tells nobody of its changes.
+func (s *Site) Unversioned() string {
+	s.t.Helper()
+	name := "u-" + strings.ToLower(rand.Text())
+	s.make(name, false)
+	return name
 }
 
 // New starts one MinIO for each name, with a versioned bucket that tells of its changes.
@@ -90,14 +104,21 @@ func New(t *testing.T, o Options, names ...string) *Cluster {
 	c := &Cluster{t: t, Listen: FreePort(t), Sites: map[string]*Site{}}
 	var replicas strings.Builder
 	for _, name := range names {
-		endpoint := startMinIO(t, "http://"+c.Listen+"/s3/"+name, o)
-		s := &Site{t: t, name: name, bucket: "b-" + strings.ToLower(rand.Text()), client: s3.New(s3.Options{
-			BaseEndpoint: aws.String(endpoint), Region: "us-east-1", UsePathStyle: true,
+		s := &Site{
+			t: t, Bucket: "b-" + strings.ToLower(rand.Text()), name: name,
+			server: newServer(t, "http://"+c.Listen+"/s3/"+name, o),
+		}
+		if p := o.Prefix[name]; p != "" {
+			s.prefix = p + "/"
+		}
+		s.client = s3.New(s3.Options{
+			BaseEndpoint: aws.String(s.server.endpoint), Region: "us-east-1", UsePathStyle: true,
 			Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
-		})}
-		s.make()
+		})
+		s.Start()
+		s.make(s.Bucket, true)
 		c.Sites[name] = s
-		fmt.Fprintf(&replicas, "  - {name: %s, url: \"s3://%s?endpoint=%s&dialect=minio&credentials=test\"}\n", name, s.bucket, endpoint)
+		fmt.Fprintf(&replicas, "  - {name: %s, url: \"s3://%s/%s?endpoint=%s&dialect=minio&credentials=test\"}\n", name, s.Bucket, s.prefix, s.server.endpoint)
 	}
 	c.Document = "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata: {name: test}\nspec:\n" + o.Spec + "  replicas:\n" + replicas.String()
 	var err error
@@ -123,52 +144,6 @@ func LookupEnv(name string) (string, bool) {
 	return "", false
 }
 
-// startMinIO runs a server with a webhook until the test ends.
-func startMinIO(t *testing.T, webhook string, o Options) (endpoint string) {
-	t.Helper()
-	bin := os.Getenv("BUCKETMESH_TEST_MINIO_BIN")
-	if bin == "" {
-		t.Fatal("BUCKETMESH_TEST_MINIO_BIN is not set: run hack/test.sh, which installs MinIO and says where it is")
-	}
-	address, dir := FreePort(t), t.TempDir()
-	var log bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bin, "server", "--quiet", "--address", address, dir+"/data")
-	cmd.Env = append(os.Environ(),
-		"MINIO_ROOT_USER="+accessKey, "MINIO_ROOT_PASSWORD="+secretKey, "MINIO_BROWSER=off",
-		"MINIO_NOTIFY_WEBHOOK_ENABLE_T1=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_T1="+webhook,
-	)
-	if o.QueueDir {
-		cmd.Env = append(cmd.Env, "MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_T1="+dir+"/queue")
-	}
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start MinIO: %v", err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		if t.Failed() {
-			t.Logf("MinIO at %s said:\n%s", address, log.String())
-		}
-	})
-	endpoint = "http://" + address
-	Eventually(t, "MinIO is healthy", func() bool {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, endpoint+"/minio/health/cluster", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return false
-		}
-		a.Body.Close()
-		return a.StatusCode == http.StatusOK
-	})
-	return endpoint
-}
-
 func (s *Site) must(err error) {
 	s.t.Helper()
 	if err != nil {
@@ -176,17 +151,20 @@ func (s *Site) must(err error) {
 	}
 }
 
-func (s *Site) make() {
+func (s *Site) make(bucket string, whole bool) {
 	s.t.Helper()
 	ctx := s.t.Context()
-	_, err := s.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.bucket})
+	_, err := s.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket})
 	s.must(err)
+	if !whole {
+		return
+	}
 	_, err = s.client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
-		Bucket: &s.bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+		Bucket: &bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
 	})
 	s.must(err)
 	_, err = s.client.PutBucketNotificationConfiguration(ctx, &s3.PutBucketNotificationConfigurationInput{
-		Bucket: &s.bucket, NotificationConfiguration: &types.NotificationConfiguration{QueueConfigurations: []types.QueueConfiguration{{
+		Bucket: &bucket, NotificationConfiguration: &types.NotificationConfiguration{QueueConfigurations: []types.QueueConfiguration{{
 			QueueArn: aws.String("arn:minio:sqs::T1:webhook"), Events: []types.Event{"s3:ObjectCreated:*", "s3:ObjectRemoved:*"},
 		}}},
 	})
@@ -196,21 +174,21 @@ func (s *Site) make() {
 func (s *Site) Put(key, content string) {
 	s.t.Helper()
 	_, err := s.client.PutObject(s.t.Context(), &s3.PutObjectInput{
-		Bucket: &s.bucket, Key: &key, Body: strings.NewReader(content), ContentType: aws.String("text/plain"), Metadata: map[string]string{"color": "blue"},
+		Bucket: &s.Bucket, Key: aws.String(s.prefix + key), Body: strings.NewReader(content), ContentType: aws.String("text/plain"), Metadata: map[string]string{"color": "blue"},
 	})
 	s.must(err)
 }
 
 func (s *Site) Delete(key string) {
 	s.t.Helper()
-	_, err := s.client.DeleteObject(s.t.Context(), &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
+	_, err := s.client.DeleteObject(s.t.Context(), &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(s.prefix + key)})
 	s.must(err)
 }
 
 // Get reads a key; ok is false if it is not there.
 func (s *Site) Get(key string) (content string, ok bool) {
 	s.t.Helper()
-	out, err := s.client.GetObject(s.t.Context(), &s3.GetObjectInput{Bucket: &s.bucket, Key: &key})
+	out, err := s.client.GetObject(s.t.Context(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: aws.String(s.prefix + key)})
 	if errors.As(err, new(*types.NoSuchKey)) {
 		return "", false
 	}
@@ -225,13 +203,17 @@ func (s *Site) Get(key string) (content string, ok bool) {
 func (s *Site) Contents() map[string]string {
 	s.t.Helper()
 	m := map[string]string{}
-	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.bucket})
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &s.prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(s.t.Context())
 		s.must(err)
 		for _, o := range page.Contents {
-			if content, ok := s.Get(*o.Key); ok {
-				m[*o.Key] = content
+			key := strings.TrimPrefix(*o.Key, s.prefix)
+			if strings.HasPrefix(key, config.ReservedPrefix) {
+				continue
+			}
+			if content, ok := s.Get(key); ok {
+				m[key] = content
 			}
 		}
 	}

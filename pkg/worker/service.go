@@ -1,0 +1,85 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
+	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
+)
+
+// Service builds a service over a Worker: handler makes its subscriber. Whatever a commit left in the outbox is published
+// before the event is acknowledged, because nothing runs after the answer in a service that scales to zero.
+func Service(ctx context.Context, rt serve.Runtime, openers Openers, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
+	group, err := env.Group(rt.Getenv, openers.Providers())
+	if err != nil {
+		return serve.Config{}, err
+	}
+	sink, err := env.Sink(rt.Getenv)
+	if err != nil {
+		return serve.Config{}, err
+	}
+	dsn, err := env.DSN(rt.Getenv)
+	if err != nil {
+		return serve.Config{}, err
+	}
+	store, err := postgres.Open(ctx, dsn, postgres.Options{})
+	if err != nil {
+		return serve.Config{}, err
+	}
+	w, err := Open(ctx, Options{Group: group, Store: store, Sink: sink, Openers: openers, Logger: rt.Logger, Telemetry: rt.Telemetry})
+	if err != nil {
+		return serve.Config{}, errors.Join(err, store.Close())
+	}
+	events, err := serve.Events(publishing{w, handler(w, group)}, serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
+	if err != nil {
+		return serve.Config{}, errors.Join(fmt.Errorf("make service: %w", err), w.Close(), store.Close())
+	}
+	return serve.Config{Handler: events, Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
+		_, _, err := store.NextDue(ctx, group.Name)
+		return err //nolint:wrapcheck // logged with its name
+	}}}}, nil
+}
+
+// publishing publishes the outbox after each event.
+type publishing struct {
+	w *Worker
+	h subscriber.Handler
+}
+
+// Handle implements subscriber.Handler. An event whose effects could not be published comes again: handling it twice
+// costs nothing.
+func (p publishing) Handle(ctx context.Context, e cloudevents.Event) error {
+	if err := p.h.Handle(ctx, e); err != nil {
+		return err //nolint:wrapcheck // a decorator
+	}
+	return p.w.Publish(ctx)
+}
+
+// SyncHandler is the subscriber of the service sync. A scan.requested event, which a timer sends, makes it sweep or
+// backfill for as long as one delivery may take; the next delivery goes on.
+func SyncHandler(w *Worker, group *config.Group) subscriber.Handler {
+	return &subscriber.Sync{
+		Group: group, Engine: w.Engine(), Dirty: w.Store(), Now: time.Now, Logger: w.log,
+		Scan: func(ctx context.Context, s event.Scan) error {
+			if s.What == "due" {
+				return w.Sweep(ctx)
+			}
+			_, err := w.Backfill(ctx, nil)
+			return err
+		},
+	}
+}
+
+// ResolverHandler is the subscriber of the service conflict-resolver.
+func ResolverHandler(w *Worker, group *config.Group) subscriber.Handler {
+	return &subscriber.Resolver{Group: group.Name, Engine: w.Engine(), Logger: w.log}
+}
