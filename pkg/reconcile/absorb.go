@@ -11,6 +11,11 @@ import (
 // absorb is line 3: what the replicas answered becomes versions. It returns the replicas whose bytes must be read
 // first, because it can't be told without them whether an object is the one that we wrote.
 func (p *planner) absorb() (need []string) {
+	n := len(p.row.Intents)
+	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool { // nobody will ever look at a replica that left the group
+		return p.ended(it) && !slices.ContainsFunc(p.members, func(m Member) bool { return m.Name == it.Replica })
+	})
+	p.changed = p.changed || len(p.row.Intents) != n
 	for _, m := range p.members {
 		o, ok := p.seen[m.Name]
 		if !ok {
@@ -39,6 +44,7 @@ func (p *planner) confirm(name string, r state.Replica, o Observation) {
 	before := r
 	if r.Tentative != "" {
 		r.Version, r.Tentative = r.Tentative, ""
+		r.Status, r.Detail = state.StatusOK, "" // whatever was in the way, it holds what it should
 	}
 	if r.Print.Present {
 		if r.Print.ModTime == 0 {

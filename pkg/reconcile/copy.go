@@ -60,8 +60,9 @@ func (w *work) propagate(ctx context.Context, s step, l looked) (Outcome, bool, 
 	return w.acknowledge(ctx, s, l, led, orders, content) // 5e
 }
 
+// leaseFor grows with the attempts: an object that could not be copied in time gets more of it, up to 16 times.
 func (w *work) leaseFor(size int64) time.Duration {
-	return w.cfg.Lease + time.Duration(size/w.cfg.MinThroughput)*time.Second
+	return w.cfg.Lease + time.Duration(size/w.cfg.MinThroughput)*time.Second<<min(max(w.attempts, 0), 4)
 }
 
 // intend is 5a.
@@ -225,12 +226,24 @@ func (w *work) sourceTrouble(ctx context.Context, s step, led *ledger, err error
 		return Pending, false, fmt.Errorf("reconcile key: %w", ctx.Err())
 	}
 	s.row = withoutIntents(led.row, w.concluded)
+	if w.heldElsewhere(s) { // by somebody who can be read, perhaps
+		w.leaveOut(s.source, err.Error())
+		return w.goOn(ctx, s)
+	}
 	if errkind.Is(err, errkind.PermissionDenied) {
 		r := s.row.Replicas[s.source]
 		r.Status, r.Detail = state.StatusUnreadable, err.Error()
 		s.row.Replicas[s.source] = r
 	}
 	return w.postponed(ctx, s, s.source+": "+err.Error())
+}
+
+// heldElsewhere reports that another replica that was not left out holds the target as well.
+func (w *work) heldElsewhere(s step) bool {
+	return slices.ContainsFunc(w.members, func(m Member) bool {
+		r := s.row.Replicas[m.Name]
+		return m.Name != s.source && w.out[m.Name] == "" && r.Print.Present && effective(r) == s.target
+	})
 }
 
 func withoutIntents(row state.Row, nonces map[string]bool) state.Row {
@@ -245,7 +258,8 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 	row := clone(led.row)
 	target := lookup(&row, s.target)
 	var written []string
-	var failed *order
+	var refused []*order
+	failed := false
 	for _, o := range orders {
 		switch err := o.result.Err; {
 		case err == nil:
@@ -254,8 +268,12 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 			written = append(written, o.replica)
 			w.cfg.Trace(Point{Line: "5e", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
 		default:
-			failed = o
+			failed = true
+			known := row.Replicas[o.replica].Status == state.StatusRefused && w.attempts > 0
 			w.unwritten(&row, o, err)
+			if row.Replicas[o.replica].Status == state.StatusRefused && !known { // said once, not at every try
+				refused = append(refused, o)
+			}
 		}
 	}
 	if target.Kind == version.Put && content.Size == target.Content.Size {
@@ -273,16 +291,16 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 		}
 		fx.Events = append(fx.Events, e)
 	}
-	if failed != nil && w.refused[failed.replica] {
-		d := w.applied(target, []string{failed.replica}, content)
-		d.Reason, d.Attempts = failed.result.Err.Error(), w.attempts
+	for _, o := range refused {
+		d := w.applied(target, []string{o.replica}, content)
+		d.Reason, d.Attempts = o.result.Err.Error(), w.attempts
 		e, err := w.cfg.Announce(event.SyncFailed, d)
 		if err != nil {
 			return Pending, false, fmt.Errorf("announce failure: %w", err)
 		}
 		fx.Events = append(fx.Events, e)
 	}
-	settled := failed == nil && len(s.stranded) == 0 && len(l.why) == 0 && s.until.IsZero() && w.settledRow(&row)
+	settled := !failed && len(s.stranded) == 0 && len(l.why) == 0 && s.until.IsZero() && w.settledRow(&row)
 	if settled {
 		fx.ClearDirty, fx.ClearLease, fx.Remove = w.full, !w.full, w.gone(&row)
 	}
@@ -320,20 +338,30 @@ func (w *work) unwritten(row *state.Row, o *order, err error) {
 	kind := errkind.Of(err)
 	unknownEnd := o.result.Sent && kind.Retryable() && kind != errkind.Conflict && kind != errkind.Throttled
 	if unknownEnd {
+		w.waited = true
 		return // the intent stays: if the write landed, its nonce is adopted
 	}
 	w.conclude([]*order{o})
 	switch kind {
 	case errkind.Invalid, errkind.PermissionDenied, errkind.Unsupported, errkind.Unauthenticated:
-		if w.refused == nil {
-			w.refused = map[string]bool{}
-		}
-		w.refused[o.replica] = true
+		w.leaveOut(o.replica, "it can't hold this key: "+err.Error())
 		r := row.Replicas[o.replica]
 		r.Status, r.Detail = state.StatusRefused, err.Error()
 		row.Replicas[o.replica] = r
-		row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == o.nonce })
+	case errkind.Throttled, errkind.Unavailable, errkind.Unknown, errkind.Canceled: // it wants to be left in peace
+		w.leaveOut(o.replica, err.Error())
+	default:
+		return // the next look tells what was in the way
 	}
+	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == o.nonce })
+}
+
+// leaveOut keeps a replica out of the rest of this call. The key stays dirty for it.
+func (w *work) leaveOut(name, why string) {
+	if w.out == nil {
+		w.out = map[string]string{}
+	}
+	w.out[name] = why
 }
 
 // settledRow reports that every replica holds the same version, proven.

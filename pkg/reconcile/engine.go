@@ -113,6 +113,8 @@ func New(cfg Config) (*Engine, error) {
 		return nil, errkind.New(errkind.Invalid, "make engine: no group name")
 	case len(cfg.Sites) < 2:
 		return nil, errkind.New(errkind.Invalid, "make engine for group %s: %d replicas, at least 2 are needed", cfg.Group, len(cfg.Sites))
+	case !slices.ContainsFunc(cfg.Sites, func(s Site) bool { return s.Writable }):
+		return nil, errkind.New(errkind.Invalid, "make engine for group %s: users may write nowhere, so there is nothing to synchronize", cfg.Group)
 	case cfg.Store == nil || cfg.Copier == nil || cfg.Announce == nil || cfg.Rule == nil:
 		return nil, errkind.New(errkind.Invalid, "make engine for group %s: store, copier, announce and rule are required", cfg.Group)
 	}
@@ -131,6 +133,9 @@ func New(cfg Config) (*Engine, error) {
 // Reconcile brings one key to the same version on all replicas, or as far as it can. hint is what a notification told;
 // nil looks at every replica. attempts is how often the key was tried before (of its dirty entry).
 func (e *Engine) Reconcile(ctx context.Context, key string, hint *Hint, attempts int) (Outcome, error) {
+	if hint != nil && e.sites[hint.Replica] == nil {
+		return Pending, errkind.New(errkind.Invalid, "reconcile key: the group %s has no replica %q", e.cfg.Group, hint.Replica)
+	}
 	unlock, err := e.locks.lock(ctx, key, e.cfg.LockWait)
 	if err != nil {
 		return Pending, err
@@ -185,9 +190,10 @@ type work struct {
 	hint     *Hint
 	attempts int
 
-	full      bool            // look at every replica; otherwise at the hint's alone
-	concluded map[string]bool // nonces of our requests that were answered
-	refused   map[string]bool // replicas that can't hold this key: not tried again in this call
+	full      bool              // look at every replica; otherwise at the hint's alone
+	concluded map[string]bool   // nonces of our requests that were answered
+	out       map[string]string // replicas that are not asked again in this call, and why
+	waited    bool              // a write of this call has an unknown end
 	read      map[string]contentAt
 
 	recovered []state.Conflict // records of 5d, for the next commit
@@ -256,7 +262,14 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 		}
 		return w.propagate(ctx, s, l)
 	case wait:
-		return w.store(ctx, s, state.Effects{Dirty: &s.until, Attempts: w.attempts, Reason: "another worker is writing a replica"}, Pending)
+		fx := state.Effects{Dirty: &s.until, Attempts: w.attempts, Reason: "another worker is writing a replica"}
+		if w.waited { // that worker was this one
+			fx.Attempts, fx.Reason = w.attempts+1, "a write was not answered"
+			if due := w.cfg.Clock.Now().Add(w.backoff(fx.Attempts)); due.After(s.until) {
+				fx.Dirty = &due
+			}
+		}
+		return w.store(ctx, s, fx, Pending)
 	case again:
 		w.full = true
 		if s.changed {
@@ -374,7 +387,7 @@ func (w *work) abortDropped(ctx context.Context, before, after state.Row) error 
 		if !ok {
 			continue
 		}
-		if err := m.Abort(ctx, w.key, it.UploadID); err != nil {
+		if err := m.Abort(ctx, w.key, it.UploadID); errkind.Of(err).Retryable() && err != nil {
 			return fmt.Errorf("abort upload at %s: %w", it.Replica, err)
 		}
 	}

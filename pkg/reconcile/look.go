@@ -115,8 +115,8 @@ func (l *looked) add(name string, o *Observation, err error) {
 // look is line 2. Only an explicit "not found" is absence; whatever else goes wrong leaves the replica out.
 func (w *work) look(ctx context.Context, row state.Row) looked {
 	l := newLooked()
-	for name := range w.refused {
-		l.unknown[name], l.why[name] = true, "it can't hold this key: "+row.Replicas[name].Detail
+	for name, why := range w.out {
+		l.unknown[name], l.why[name] = true, why
 	}
 	if !w.full {
 		o, err := w.lookHinted(ctx, row)
@@ -126,7 +126,7 @@ func (w *work) look(ctx context.Context, row state.Row) looked {
 	var mu sync.Mutex
 	var jobs []func()
 	for _, m := range w.members {
-		if w.refused[m.Name] {
+		if w.out[m.Name] != "" {
 			continue
 		}
 		jobs = append(jobs, func() {

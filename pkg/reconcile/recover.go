@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
@@ -63,8 +64,11 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 		return nil
 	}
 	all, err := versions.Versions(ctx, w.key)
+	if err != nil && !errkind.Of(err).Retryable() {
+		return nil // who may not list versions has what an ETag condition can do, and no more
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("list versions: %w", err)
 	}
 	print := row.Replicas[name].Print
 	if len(all) < 2 || print.Present && all[0].VersionID != print.VersionID || !print.Present && !all[0].DeleteMarker {
@@ -78,6 +82,10 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 
 // keepHidden makes a conflict copy of a noncurrent version. Its record goes into the next commit.
 func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, hidden driver.Attrs) error {
+	id := version.ID(name + "." + hidden.VersionID)
+	if slices.ContainsFunc(w.recovered, func(c state.Conflict) bool { return c.Losers[0].Version.ID == id }) {
+		return nil // in an earlier pass of this call
+	}
 	body, attrs, err := w.sites[name].Open(ctx, w.key, &driver.ReadOptions{VersionID: hidden.VersionID})
 	if errkind.Is(err, errkind.NotFound) {
 		return nil // somebody removed that version for good
@@ -86,7 +94,6 @@ func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, hidd
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	id := version.ID(name + "." + hidden.VersionID)
 	copyKey := policy.CopyKey(w.key, id)
 	at := w.writableAt(name)
 	content, results, err := w.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{

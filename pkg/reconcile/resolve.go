@@ -24,6 +24,9 @@ func (w *work) detect(ctx context.Context, s step) (Outcome, bool, error) {
 		ID: conflictID(w.cfg.Group, w.key, s.heads), Group: w.cfg.Group, Key: w.key, State: "detected",
 		Policy: string(w.cfg.Rule(w.key).Policy), Detected: now,
 	}
+	if old, err := w.cfg.Store.Conflict(ctx, w.cfg.Group, rec.ID); err == nil {
+		rec.Detected = old.Detected
+	}
 	for _, h := range w.policyHeads(&s.row, s.heads) {
 		rec.Losers = append(rec.Losers, state.Loser{Version: *h.Version, Replica: h.Replica})
 	}
@@ -36,7 +39,7 @@ func (w *work) detect(ctx context.Context, s step) (Outcome, bool, error) {
 	due := now.Add(w.backoff(w.attempts + 4)) // should the resolver never answer
 	return w.store(ctx, s, state.Effects{
 		Conflicts: []state.Conflict{rec}, Events: []state.OutboxEvent{e},
-		Dirty: &due, Attempts: w.attempts, Reason: "a conflict waits for the conflict-resolver",
+		Dirty: &due, Attempts: w.attempts + 1, Reason: "a conflict waits for the conflict-resolver",
 	}, Conflicted)
 }
 
