@@ -203,11 +203,11 @@ func (d *Demo) AccessKey() string { return accessKey }
 
 // Gone is told when a server ends that should not.
 func (d *Demo) Gone(ctx context.Context) error {
-	var any errgroup.Group
+	var all errgroup.Group
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, s := range d.servers {
-		any.Go(func() error {
+		all.Go(func() error {
 			defer cancel()
 			select {
 			case <-s.Gone():
@@ -217,7 +217,7 @@ func (d *Demo) Gone(ctx context.Context) error {
 			}
 		})
 	}
-	return any.Wait()
+	return all.Wait()
 }
 
 // Close stops the pipeline and the servers, in this order, and removes all data.

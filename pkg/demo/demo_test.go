@@ -138,6 +138,7 @@ func accounts(t *testing.T, s *demo.Summary, objects map[string]string) {
 				live += n
 			case demo.Delete:
 				live -= n
+			default:
 			}
 		}
 	}

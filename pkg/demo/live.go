@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -27,19 +28,21 @@ func (d *Demo) Play(ctx context.Context, out io.Writer) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	gone := make(chan error, 1)
-	go func() { gone <- d.Gone(ctx) }()
-	select {
-	case err := <-gone:
-		return err
-	case <-d.mesh.Failed():
-		cancel()
-		<-gone
-		return fmt.Errorf("play: %w", d.mesh.Err())
-	case <-ctx.Done():
-		<-gone
-		return nil
-	}
+	var both errgroup.Group
+	both.Go(func() error {
+		defer cancel()
+		return d.Gone(ctx)
+	})
+	both.Go(func() error {
+		defer cancel()
+		select {
+		case <-d.mesh.Failed():
+			return fmt.Errorf("play: %w", d.mesh.Err())
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return both.Wait()
 }
 
 // guide is what a person needs to play.

@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 }
 
 func child(as string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // it ends with its standard input
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), role+"="+as)
 	return cmd
 }
@@ -310,7 +310,8 @@ func reach(t *testing.T, endpoint string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err == nil {
 		_ = res.Body.Close()
 	}

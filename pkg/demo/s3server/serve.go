@@ -53,7 +53,7 @@ func Serve(ctx context.Context, stdin io.Reader, stdout *os.File) error {
 	}
 	debug.SetMemoryLimit(heap)
 	// The library prints to os.Stdout, which belongs to the greeting.
-	os.Stdout = os.Stderr //nolint:reassign // this process is nothing but the server
+	os.Stdout = os.Stderr
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -63,16 +63,18 @@ func Serve(ctx context.Context, stdin io.Reader, stdout *os.File) error {
 		orphan <- string(rest) != farewell
 		cancel()
 	}()
-	ended := make(chan error, 1)
+	var served error
+	ended := make(chan struct{})
 	go func() {
-		ended <- serve(ctx, opts, func(endpoint string) error {
+		defer close(ended)
+		served = serve(ctx, opts, func(endpoint string) error {
 			return json.NewEncoder(stdout).Encode(hello{Endpoint: endpoint})
 		})
 	}()
 	select {
-	case err := <-ended:
+	case <-ended:
 		if ctx.Err() == nil {
-			return err // it never served, or broke down; the parent sees the process end and asks why
+			return served // it never served, or broke down; the parent sees the process end and asks why
 		}
 	case <-ctx.Done():
 		// The library waits for clients to close their connections. Nobody is left who needs an answer: the data go now.
@@ -120,9 +122,6 @@ func serve(ctx context.Context, opts Options, ready func(endpoint string) error)
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			break
 		}
-	}
-	if ctx.Err() != nil {
-		return nil // that is how it should end
 	}
 	return fmt.Errorf("serve s3: %w", cmp.Or(err, errors.New("the server ended by itself")))
 }
