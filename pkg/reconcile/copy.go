@@ -117,6 +117,9 @@ func (w *work) copyAll(ctx context.Context, s step, target *version.Version, led
 		}
 		if w.cfg.Mutant != NoNonce {
 			dests[i].Put.Properties = withMeta(w.attrs.Properties, MetaNonce, o.nonce)
+			if o.expect.VersionID != "" {
+				dests[i].Put.Metadata[MetaOver] = o.expect.VersionID
+			}
 		}
 		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
 	}

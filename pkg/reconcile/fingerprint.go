@@ -19,6 +19,8 @@ const (
 	reservedMeta = "bucketmesh-"
 	// MetaNonce carries the nonce of the intent under which we wrote an object.
 	MetaNonce = reservedMeta + "nonce"
+	// MetaOver carries the version id that our write was meant to replace, on a versioned bucket.
+	MetaOver = reservedMeta + "over"
 	// MetaPreserves marks a conflict copy with the id of the version that it preserves.
 	MetaPreserves = reservedMeta + "preserves"
 )

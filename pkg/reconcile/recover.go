@@ -16,7 +16,8 @@ import (
 // Line 5d. A condition on an S3 ETag does not see a write that leaves the bytes as they were: an edit of the metadata,
 // or the same bytes put back. On a versioned bucket such a write is still there, right below ours. Looking for it after
 // every write would cost a LIST each; it is looked for when there is reason to: a write of ours was not acknowledged, or
-// a notification tells of a version that is neither ours nor the one that ours was meant to replace.
+// a notification tells of a version that the row never knew. Such a notification can come when more was written on top,
+// by us or by users, and the row has moved on: so each of our versions says in its metadata which one it was meant to replace.
 
 // recoverHidden preserves what our writes replaced without having seen it.
 func (w *work) recoverHidden(ctx context.Context, before, after *state.Row, l looked) error {
@@ -25,10 +26,11 @@ func (w *work) recoverHidden(ctx context.Context, before, after *state.Row, l lo
 			continue
 		}
 		over, look := w.suspect(before, after, m.Name)
-		if !look {
+		told := w.toldOf(before, after, m.Name)
+		if !look && told == "" {
 			continue
 		}
-		if err := w.recoverAt(ctx, m.Name, after, over); err != nil {
+		if err := w.recoverAt(ctx, m.Name, after, over, look, told); err != nil {
 			return fmt.Errorf("recover what was replaced at %s: %w", m.Name, err)
 		}
 	}
@@ -56,8 +58,23 @@ func (w *work) suspect(before, after *state.Row, name string) (over string, look
 	return is.Over, adopted || told
 }
 
-// recoverAt looks at the version right below the current one.
-func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over string) error {
+// toldOf is the version that the hint tells of, if the row knew nothing of it before and it is not the current one.
+func (w *work) toldOf(before, after *state.Row, name string) string {
+	h := w.hint
+	if h == nil || h.Replica != name || h.Kind != Written {
+		return ""
+	}
+	for _, r := range []state.Replica{before.Replicas[name], after.Replicas[name]} {
+		if h.VersionID == r.Print.VersionID || h.VersionID == r.Over {
+			return ""
+		}
+	}
+	return h.VersionID
+}
+
+// recoverAt looks at the version right below the current one if the current one is suspect, and at the one that the
+// hint told of.
+func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over string, suspect bool, told string) error {
 	bucket := w.sites[name]
 	versions, ok := bucket.(driver.Versioner)
 	if !ok || !bucket.Capabilities().Versioned {
@@ -70,14 +87,37 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 	if err != nil {
 		return fmt.Errorf("list versions: %w", err)
 	}
+	if i := slices.IndexFunc(all, func(a driver.Attrs) bool { return a.VersionID == told }); told != "" && i > 0 {
+		if err := w.recoverTold(ctx, name, row, all[i], all[i-1]); err != nil {
+			return err
+		}
+	}
 	print := row.Replicas[name].Print
-	if len(all) < 2 || print.Present && all[0].VersionID != print.VersionID || !print.Present && !all[0].DeleteMarker {
+	if !suspect || len(all) < 2 || print.Present && all[0].VersionID != print.VersionID || !print.Present && !all[0].DeleteMarker {
 		return nil // the newest version is no longer the one that was looked at: the next look tells
 	}
 	if hidden := all[1]; !hidden.DeleteMarker && hidden.VersionID != over {
 		return w.keepHidden(ctx, name, row, hidden)
 	}
 	return nil
+}
+
+// recoverTold preserves a version if the one above it is ours and was meant to replace another one. (A user's copy of an object
+// carries our metadata along: then the copy is one too many, which does no harm.)
+func (w *work) recoverTold(ctx context.Context, name string, row *state.Row, told, above driver.Attrs) error {
+	if told.DeleteMarker || above.DeleteMarker { // what is below a marker of ours was checked when it was made
+		return nil
+	}
+	a, err := w.sites[name].Stat(ctx, w.key, above.VersionID)
+	switch {
+	case errkind.Is(err, errkind.NotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("stat version: %w", err)
+	case a.Metadata[MetaNonce] == "" || a.Metadata[MetaOver] == told.VersionID:
+		return nil
+	}
+	return w.keepHidden(ctx, name, row, told)
 }
 
 // keepHidden makes a conflict copy of a noncurrent version. Its record goes into the next commit.
