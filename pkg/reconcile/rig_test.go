@@ -508,3 +508,16 @@ func (r *rig) spent(step func()) map[string]object.Snapshot {
 	}
 	return cost
 }
+
+// everyoneBut brings a content everywhere but to a replica that takes none.
+func (r *rig) everyoneBut(but, content string) {
+	r.t.Helper()
+	r.sync(written(r.order[0], r.put(r.order[0], content)))
+	for _, name := range r.order {
+		if name == but {
+			r.want(name, absent)
+		} else {
+			r.want(name, content)
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package reconcile_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+)
+
+// The faults that designs which looked right had. Each scenario says whether what must hold did hold, so that the same
+// scenario also shows that the design with the fault fails in it.
+
+// proves runs a scenario without a fault on every kind of bucket, where it must hold, and with the fault, where it must not.
+func proves(t *testing.T, o options, fault reconcile.Mutant, scenario func(r *rig) bool) {
+	t.Helper()
+	for kind, cfg := range kinds() {
+		t.Run(kind, func(t *testing.T) {
+			o := o
+			o.bucket = cfg
+			if !scenario(newRig(t, o)) {
+				t.Error("it does not hold")
+			}
+			if fault == reconcile.None || t.Failed() {
+				return
+			}
+			o.mutant = fault
+			if scenario(newRig(t, o)) {
+				t.Errorf("it holds with the fault %s as well: this test proves nothing", fault)
+			}
+		})
+	}
+}
+
+// Two users wrote the same bytes at a and at b. One of them deletes his object right after we saw it: the other one's is
+// not his to delete.
+func TestR1EagerJoinLetsADeleteKillAnIndependentWrite(t *testing.T) {
+	proves(t, options{names: "ab"}, reconcile.EagerJoin, func(r *rig) bool {
+		r.put("a", "same")
+		r.put("b", "same")
+		r.store.committed = func() {
+			r.store.committed = nil
+			r.delete("a")
+		}
+		r.sync(nil)
+		r.sync(r.deleted("a"))
+		r.rest()
+		return r.somewhere("same")
+	})
+}
+
+// Absence has no generation. A create of ours that was not acknowledged was deleted by a user, and the row still says
+// that nothing was ever there: the object comes back. That is the documented residual; nothing is lost.
+func TestR2AbsenceHasNoGeneration(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		a := r.put("a", "one")
+		r.sites["b"].after = once(object.OpPut, crashed)
+		r.untilCrash(func() { r.sync(written("a", a)) })
+		r.want("b", "one")
+		r.delete("b")
+		r.rest()
+		r.wantAll("one") // undone, not lost
+		r.wantCopies()
+	})
+}
+
+// If a notification tells of the delete while we look, it is seen.
+func TestR2ADeleteThatIsSeenIsNotUndone(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		a := r.put("a", "one")
+		r.sites["b"].after = once(object.OpPut, crashed)
+		r.untilCrash(func() { r.sync(written("a", a)) })
+		r.clock.advance(time.Minute)
+		r.wantSync(written("b", r.stat("b")), reconcile.Settled) // adopted
+		r.delete("b")
+		r.sync(r.deleted("b"))
+		r.rest()
+		r.wantAll(absent)
+	})
+}
+
+// A user restores an old version of an object of ours, and with it our metadata: he wrote it, not we.
+func TestR3NonceOfARestoredObjectIsNotTrusted(t *testing.T) {
+	proves(t, options{names: "abc"}, reconcile.NonceForever, func(r *rig) bool {
+		r.everyone("old")
+		old := r.stat("b").Properties
+		if old.Metadata[reconcile.MetaNonce] == "" {
+			r.t.Fatal("our object carries no nonce")
+		}
+		r.sites["a"].before = always(unavailable(), object.OpStat, object.OpPut) // the row remembers the old version for it
+		r.sync(written("b", r.put("b", "new")))
+		r.want("c", "new")
+		r.sync(written("b", r.put("b", "old", old)))
+		r.sites["a"].before = nil
+		r.rest()
+		return r.get("a", key) == "old" && r.get("b", key) == "old" && r.get("c", key) == "old"
+	})
+}
+
+// A nonce whose intent lives is not enough either: the object must be what we meant to write, in bytes and in metadata.
+func TestR3AnEditThatKeepsOurNonceIsTheUsers(t *testing.T) {
+	for name, edit := range map[string]struct {
+		content string
+		props   driver.Properties
+	}{
+		"content":  {"edited", driver.Properties{}},
+		"metadata": {"one", driver.Properties{ContentType: "text/css"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, "ab", func(t *testing.T, r *rig) {
+				a := r.put("a", "one")
+				r.sites["b"].after = once(object.OpPut, crashed)
+				r.untilCrash(func() { r.sync(written("a", a)) })
+				props := edit.props
+				props.Metadata = r.stat("b").Metadata
+				r.put("b", edit.content, props)
+				r.rest()
+				r.wantAll(edit.content)
+				if got := r.stat("a").ContentType; props.ContentType != "" && got != props.ContentType {
+					t.Errorf("a has content type %q, the user set %q at b", got, props.ContentType)
+				}
+			})
+		})
+	}
+}
+
+// A user at b overwrites what we wrote there and did not get acknowledged. The clock of b is behind, so by the provider's
+// time his write is the older one.
+func TestR4RankByTheProvidersClockRollsBack(t *testing.T) {
+	proves(t, options{names: "ab", rule: config.ConflictRule{Policy: config.LastWriterWins}}, reconcile.ProviderClockRank, func(r *rig) bool {
+		r.sites["b"].skew = -time.Hour
+		a := r.put("a", "one")
+		r.sites["b"].after = once(object.OpPut, crashed)
+		r.untilCrash(func() { r.sync(written("a", a)) })
+		r.put("b", "two")
+		r.rest()
+		return r.get("a", key) == "two" && r.get("b", key) == "two"
+	})
+}
+
+// resolvedThenEdited is a conflict in which "winner" of b and c wins over "loser" of a, and a user at b who overwrites the
+// winner before the resolution is known to be there. The clock of b stands still.
+func resolvedThenEdited(r *rig) {
+	r.everyone("base")
+	r.sites["a"].before = always(unavailable(), object.OpStat, object.OpOpen, object.OpPut)
+	r.put("a", "loser")
+	r.put("b", "winner")
+	r.sync(nil) // a is not written to, as it does not answer
+	r.want("c", "winner")
+	r.sites["a"].before = nil
+	r.clock.advance(time.Minute)
+	r.wantSync(nil, reconcile.Conflicted)
+	r.resolve()
+	r.sites["b"].skew = -time.Hour
+	r.put("b", "edit")
+	r.rest()
+}
+
+func TestR5ResolutionThatRanksAboveItsWinnerRollsBack(t *testing.T) {
+	proves(t, options{names: "abc", rule: config.ConflictRule{Policy: config.KeepBoth}}, reconcile.RankUp, func(r *rig) bool {
+		resolvedThenEdited(r)
+		if r.o.mutant == reconcile.None {
+			r.wantCopies("loser", "winner") // of the winner, because nothing proves that the user at b saw it resolved
+		}
+		return r.get("a", key) == "edit" && r.get("c", key) == "edit"
+	})
+}
+
+// On buckets that know nothing but ETags, a user who puts back the very bytes that our condition names is not seen by
+// it. Where the bucket keeps versions, what was replaced is found below our write and kept.
+func TestR6IdenticalBytesInsideAnUnacknowledgedWrite(t *testing.T) {
+	for kind, cfg := range map[string]struct {
+		bucket mem.Config
+		copies []string
+		final  string
+	}{
+		"unversioned": {bucket: mem.Config{}, final: "new"}, // the documented residual: his put counts as not made
+		"versioned":   {bucket: mem.Config{Versioned: true}, copies: []string{"base"}, final: "new"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			r := newRig(t, options{names: "ab", bucket: cfg.bucket})
+			r.everyone("base")
+			var back *driver.Attrs
+			r.sites["b"].before = once(object.OpPut, func() error {
+				r.put("b", "other")
+				back = r.put("b", "base")
+				return nil
+			})
+			r.sync(written("a", r.put("a", "new")))
+			r.sync(written("b", back))
+			r.rest()
+			r.wantAll(cfg.final)
+			r.wantCopies(cfg.copies...)
+		})
+	}
+}
+
+// Tags that name the write and not the content close the gap.
+func TestR6UniqueTagsSeeIdenticalBytes(t *testing.T) {
+	r := newRig(t, options{names: "ab", bucket: mem.Config{UniqueTags: true}})
+	r.everyone("base")
+	r.sites["b"].before = once(object.OpPut, func() error {
+		r.put("b", "other")
+		r.put("b", "base")
+		return nil
+	})
+	r.sync(written("a", r.put("a", "new")))
+	r.rest()
+	if !r.somewhere("new") || !r.somewhere("base") {
+		t.Errorf("a user's content is nowhere: current %q, copies %q", r.get("a", key), r.copies())
+	}
+	r.wantAll(r.get("a", key))
+}
+
+// The replica that the policy prefers holds a resolution, another one an edit of the content that the resolution took.
+func TestR7PrimaryDoesNotBringBackAnOldContent(t *testing.T) {
+	rule := config.ConflictRule{Policy: config.Primary, Order: []string{"c", "b", "a"}}
+	proves(t, options{names: "abc", rule: rule}, reconcile.RankUp, func(r *rig) bool {
+		resolvedThenEdited(r)
+		return r.get("a", key) == "edit" && r.get("c", key) == "edit"
+	})
+}
+
+// An intent of ours whose content nobody could know before it was written: a bucket that tells no digest. Our object,
+// taken for a user's, must not win over the edit of its original.
+func TestR7DoubtfulContentDoesNotOutrankItsSuccessor(t *testing.T) {
+	r := newRig(t, options{names: "ab", part: 4}) // parts: the ETag tells no digest
+	id, err := r.sites["a"].Begin(t.Context(), key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	original := multipart(t, r, "a", id, "orig", "inal")
+	r.sites["b"].after = once(object.OpComplete, crashed)
+	r.untilCrash(func() { r.sync(written("a", original)) })
+	r.want("b", "original")
+	r.sites["b"].skew = time.Hour
+	r.put("a", "edit")
+	r.rest()
+	r.wantAll("edit")
+}
