@@ -74,7 +74,7 @@ func (a *App) Run(ctx context.Context, args []string) Code {
 		a.Terminal = func(io.Writer) bool { return false }
 	}
 	root := a.Root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	err := root.ExecuteContext(ctx)

@@ -93,7 +93,7 @@ func conflictTable(w io.Writer, c state.Conflict) {
 		fmt.Fprintf(w, "%s\n", c.Reason)
 	}
 	fmt.Fprintln(w)
-	row(w, "", "VERSION", "WRITTEN AT", "WHEN", "WHAT", "KEPT AS")
+	row(w, "ROLE", "VERSION", "WRITTEN AT", "WHEN", "WHAT", "KEPT AS")
 	if c.State == "resolved" {
 		row(w, "winner", string(c.Winner.ID), c.Winner.Origin, stamp(c.Winner), what(c.Winner), visible(c.Key))
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -22,6 +23,7 @@ import (
 // What is in a data directory.
 const (
 	lockFile  = "lock"
+	turnFile  = "turn" // holds the process id of whoever works
 	stateFile = "state.db"
 	brokerDir = "broker"
 	groupFile = "group.yaml" // the document of the last start, so that other commands need only the directory
@@ -45,32 +47,86 @@ func SocketPath(dir string) (string, error) {
 	return filepath.Join(os.TempDir(), "bucketmesh-"+hex.EncodeToString(sum[:12])+".sock"), nil
 }
 
-// lockDir makes the directory and this process its only user. The system frees the lock when the process ends, however it
-// ends.
-func lockDir(dir string) (*os.File, error) {
+// lockWait is how long a start waits for a command that looks at the directory; such a command is soon done.
+const lockWait = 10 * time.Second
+
+// dirLock makes this process the only user of a data directory. The system frees it when the process ends, however it ends.
+//
+// Whoever works on the directory holds two locks: its turn, then the directory. Whoever only looks takes the directory if
+// nobody has a turn, so that looking, however often, does not keep anybody from starting.
+type dirLock struct{ turn, dir *os.File }
+
+func (l *dirLock) Close() error {
+	var errs []error
+	for _, f := range []*os.File{l.dir, l.turn} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// lockDir locks a directory to work on it, or to look at it, and makes it if it is not there.
+func lockDir(ctx context.Context, dir string, work bool) (*dirLock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, errkind.New(errkind.Invalid, "make data directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, errkind.New(errkind.Invalid, "lock data directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errkind.New(errkind.Invalid, "lock data directory %s: %w", dir, err)
+	l := &dirLock{}
+	var err error
+	if l.turn, err = flock(ctx, filepath.Join(dir, turnFile), 0); err == nil {
+		wait := time.Duration(0)
+		if work {
+			wait = lockWait
+			err = writePID(l.turn)
+		} else {
+			err = errors.Join(l.turn.Close())
+			l.turn = nil
 		}
-		owner, _ := os.ReadFile(f.Name()) // only to be helpful
+		if err == nil {
+			l.dir, err = flock(ctx, filepath.Join(dir, lockFile), wait)
+		}
+	}
+	if err == nil {
+		return l, nil
+	}
+	_ = l.Close() // the first error is what matters
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		owner, _ := os.ReadFile(filepath.Join(dir, turnFile)) // only to be helpful
 		return nil, errkind.New(errkind.Conflict, "lock data directory %s: process %s uses it already", dir, strings.TrimSpace(string(owner)))
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+	return nil, errkind.New(errkind.Invalid, "lock data directory %s: %w", dir, err)
+}
+
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err //nolint:wrapcheck // names the file
 	}
+	_, err := fmt.Fprintf(f, "%d\n", os.Getpid())
+	return err //nolint:wrapcheck // names the file
+}
+
+// flock locks a file, and tries again until the time is over.
+func flock(ctx context.Context, path string, wait time.Duration) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		f.Close()
-		return nil, errkind.New(errkind.Invalid, "lock data directory %s: %w", dir, err)
+		return nil, err //nolint:wrapcheck // names the file
 	}
-	return f, nil
+	limit, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		pause := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case <-limit.Done():
+			pause.Stop()
+			f.Close()
+			return nil, err //nolint:wrapcheck // the caller knows the file
+		}
+	}
 }
 
 // LoadGroup reads the document that the directory was last used with. It is NotFound if there is none.

@@ -19,7 +19,7 @@ func Inspect(ctx context.Context, o Options) (*Pipeline, error) {
 		return nil, errkind.New(errkind.NotFound, "inspect group: %w", err)
 	}
 	p := &Pipeline{opts: o, log: o.Logger, began: time.Now(), failed: make(chan struct{})}
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx, false); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -35,7 +34,7 @@ type Pipeline struct {
 	opts    Options
 	log     *slog.Logger
 	began   time.Time
-	lock    *os.File
+	lock    *dirLock
 	store   state.Store // as it was opened
 	audit   audit.Log
 	broker  *broker.Broker
@@ -66,8 +65,8 @@ func Start(ctx context.Context, o Options) (*Pipeline, error) {
 }
 
 // open opens the directory, the store and the broker: what an inspection needs too.
-func (p *Pipeline) open(ctx context.Context) (err error) {
-	if p.lock, err = lockDir(p.opts.DataDir); err != nil {
+func (p *Pipeline) open(ctx context.Context, work bool) (err error) {
+	if p.lock, err = lockDir(ctx, p.opts.DataDir, work); err != nil {
 		return err
 	}
 	if err = claimDir(p.opts.DataDir, p.opts.Group); err != nil {
@@ -91,7 +90,7 @@ func (p *Pipeline) open(ctx context.Context) (err error) {
 func (p *Pipeline) start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx, true); err != nil {
 		return err
 	}
 	var err error

@@ -1,0 +1,251 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/audit"
+	"github.com/bucketmesh/bucketmesh/pkg/cli"
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// childVariable makes this test binary the program that it tests.
+const childVariable = "BUCKETMESH_TEST_CLI_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		app := &cli.App{Version: "test", Out: os.Stdout, Err: os.Stderr}
+		os.Exit(int(app.Run(context.Background(), os.Args[1:])))
+	}
+	time.Local = time.UTC // golden files show local time
+	os.Exit(m.Run())
+}
+
+type result struct {
+	code     cli.Code
+	out, err string
+}
+
+func run(t *testing.T, env map[string]string, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	app := &cli.App{Version: "test", Out: &out, Err: &errs, LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+	code := app.Run(t.Context(), args)
+	return result{code, out.String(), errs.String()}
+}
+
+// golden compares a text with testdata/name, after what differs from run to run was replaced.
+func golden(t *testing.T, name, got string, volatile ...string) {
+	t.Helper()
+	for i := 0; i+1 < len(volatile); i += 2 {
+		got = regexp.MustCompile(volatile[i]).ReplaceAllString(got, volatile[i+1])
+	}
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v; write it with: go test ./pkg/cli -update", err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+const document = `apiVersion: bucketmesh.dev/v1alpha1
+kind: SyncGroup
+metadata: {name: media}
+spec:
+  replicas:
+  - {name: us, url: "s3://media-us?region=us-east-1&credentials=us"}
+  - {name: eu, url: "s3://media-eu?region=eu-west-1"}
+`
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var credentials = map[string]string{"BUCKETMESH_US_ACCESS_KEY_ID": "id", "BUCKETMESH_US_SECRET_ACCESS_KEY": "secret"}
+
+func TestReference(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "cli.md")
+	if *update {
+		if err := os.WriteFile(path, []byte(cli.Reference()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != cli.Reference() {
+		t.Error("docs/cli.md is not what the commands say; write it with: go test ./pkg/cli -run TestReference -update")
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	good, bad := write(t, "good.yaml", document), write(t, "bad.yaml", strings.Replace(document, "name: eu", "name: us", 1))
+	empty := t.TempDir()
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want cli.Code
+		says string // in what is printed
+	}{
+		{"help", []string{"--help"}, nil, cli.OK, "Available Commands"},
+		{"no command", nil, nil, cli.OK, "Available Commands"},
+		{"version", []string{"--version"}, nil, cli.OK, "test"},
+		{"completion", []string{"completion", "bash"}, nil, cli.OK, "bucketmesh"},
+		{"unknown command", []string{"copy"}, nil, cli.Usage, `unknown command or argument "copy"`},
+		{"unknown flag", []string{"status", "--fast"}, nil, cli.Usage, "--fast"},
+		{"argument too many", []string{"status", "now"}, nil, cli.Usage, `"now"`},
+		{"no data directory", []string{"status"}, nil, cli.Usage, "--data is missing"},
+		{"unknown format", []string{"validate", "-f", good, "-o", "xml"}, nil, cli.Usage, "table or json"},
+		{"unknown level", []string{"validate", "-f", good, "--log-level", "loud"}, nil, cli.Usage, "loud"},
+		{"unknown progress", []string{"sync", "--data", empty, "--progress", "fireworks"}, nil, cli.Usage, "fireworks"},
+		{"no document", []string{"validate"}, nil, cli.Usage, "--file is missing"},
+		{"document is not there", []string{"validate", "-f", "/nowhere.yaml"}, nil, cli.NotFound, "/nowhere.yaml"},
+		{"valid", []string{"validate", "-f", good}, credentials, cli.OK, "valid: group media"},
+		{"no credentials", []string{"validate", "-f", good}, nil, cli.Misconfigured, "BUCKETMESH_US_ACCESS_KEY_ID"},
+		{"document alone", []string{"validate", "-f", good, "--document-only"}, nil, cli.OK, "valid"},
+		{"invalid", []string{"validate", "-f", bad}, credentials, cli.Misconfigured, "spec.replicas[1].name"},
+		{"a directory that nothing used", []string{"status", "--data", empty}, nil, cli.Usage, "name the document with -f"},
+		{"a directory that is not there", []string{"status", "-f", good, "--data", filepath.Join(empty, "typo")}, nil, cli.NotFound, "typo"},
+		{"listening to everybody", []string{"up", "-f", good, "--data", empty, "--listen", "0.0.0.0:0"}, credentials, cli.Misconfigured, "BUCKETMESH_WEBHOOK_TOKENS"},
+		{"up without credentials", []string{"up", "-f", good, "--data", empty}, nil, cli.Misconfigured, "BUCKETMESH_US_ACCESS_KEY_ID"},
+		{"replay of nothing", []string{"dead-letters", "replay", "--data", empty}, nil, cli.Usage, "--all"},
+		{"conflict without id", []string{"conflicts", "show", "--data", empty}, nil, cli.Usage, "name the id"},
+		{"head that is none", []string{"audit", "verify", "-f", good, "--data", empty, "--expect", "7"}, nil, cli.Usage, "NUMBER:HASH"},
+		{"state of another kind", []string{"conflicts", "list", "-f", good, "--data", empty, "--state", "mysql://x"}, nil, cli.Misconfigured, "postgres://"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := run(t, c.env, c.args...)
+			if got.code != c.want || !strings.Contains(got.out+got.err, c.says) {
+				t.Errorf("exit code %d, want %d; must say %q:\n%s%s", got.code, c.want, c.says, got.out, got.err)
+			}
+			if got.code != cli.OK && got.code != cli.Misconfigured && got.err == "" {
+				t.Error("a failure says nothing on standard error")
+			}
+		})
+	}
+}
+
+// fill makes a data directory with something in it.
+func fill(t *testing.T) (dir string) {
+	t.Helper()
+	ctx, dir := t.Context(), t.TempDir()
+	g, err := config.Load([]byte(document), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pipeline.Inspect(ctx, pipeline.Options{Group: g, DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	winner := version.Version{ID: "eu.2", Kind: version.Put, Origin: "eu", ProviderTime: at.UnixNano(), Content: version.Content{Size: 12}}
+	loser := version.Version{ID: "us.1", Kind: version.Put, Origin: "us", ProviderTime: at.Add(-time.Second).UnixNano(), Content: version.Content{Size: 11}}
+	_, err = p.Store().Commit(ctx, state.Row{Group: "media", Key: "a b\n", Replicas: map[string]state.Replica{"us": {}}}, state.Effects{
+		Conflicts: []state.Conflict{{
+			ID: "c1", Group: "media", Key: "a b\n", State: "resolved", Policy: "keep-both", Reason: "eu was written last", Winner: winner, WinnerAt: "eu",
+			Losers: []state.Loser{{Version: loser, Replica: "us", Copy: ".conflicts/a b/us.1"}}, Detected: at, Resolved: at,
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := time.Now().Add(30*time.Second + 500*time.Millisecond)
+	if err := p.Store().MarkDirty(ctx, "media", []string{"stuck"}, due, "eu: stat: 503 Service Unavailable"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"e1", "e2"} {
+		e := audit.Event{Source: "https://s3.us-east-1.amazonaws.com/media-us", ID: id, Type: "dev.bucketmesh.object.written.v1", Subject: "a%20b", Time: at, JSON: []byte(`{"id":"` + id + `"}`)}
+		if err := p.Audit().Append(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestTables(t *testing.T) {
+	dir := fill(t)
+	bad := write(t, "bad.yaml", strings.Replace(document, "name: eu", "name: us", 1))
+	const hash, stamp = `[0-9a-f]{64}`, `20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z)?`
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"status", []string{"status"}},
+		{"conflicts-list", []string{"conflicts", "list"}},
+		{"conflicts-show", []string{"conflicts", "show", "c1"}},
+		{"audit-list", []string{"audit", "list"}},
+		{"audit-verify", []string{"audit", "verify"}},
+		{"dead-letters-list", []string{"dead-letters", "list"}},
+		{"validate", []string{"validate", "-f", bad}},
+	} {
+		for _, format := range []string{"table", "json"} {
+			t.Run(c.name+"-"+format, func(t *testing.T) {
+				args := append(c.args, "-o", format)
+				if c.name != "validate" {
+					args = append(args, "--data", dir)
+				}
+				got := run(t, credentials, args...)
+				if got.err != "" {
+					t.Errorf("standard error: %s", got.err)
+				}
+				if format == "json" && !json.Valid([]byte(got.out)) {
+					t.Error("not JSON")
+				}
+				golden(t, c.name+"."+format, got.out, hash, "HASH", regexp.QuoteMeta(filepath.Dir(bad)), "DIR", `in \d+s`, "in 30s",
+					`("(due|recorded)": ")`+stamp, "${1}TIME", stamp+`(  dev|  object\.written)`, "TIME$2", `(?m)^(\d+       )`+stamp, "${1}TIME")
+			})
+		}
+	}
+}
+
+func TestAuditVerifyNoticesAnotherHead(t *testing.T) {
+	dir := fill(t)
+	got := run(t, nil, "audit", "verify", "--data", dir)
+	head := strings.TrimSpace(got.out[strings.Index(got.out, "Head: ")+len("Head: "):])
+	if got := run(t, nil, "audit", "verify", "--data", dir, "--expect", head); got.code != cli.OK {
+		t.Errorf("its own head: %d %s%s", got.code, got.out, got.err)
+	}
+	other := "2:" + strings.Repeat("ab", 32)
+	got = run(t, nil, "audit", "verify", "--data", dir, "--expect", other)
+	if got.code != cli.Broken || !strings.Contains(got.out, "rewritten") {
+		t.Errorf("another head: %d %s%s", got.code, got.out, got.err)
+	}
+}
+
+func TestConflictThatIsNotThere(t *testing.T) {
+	if got := run(t, nil, "conflicts", "show", "nothing", "--data", fill(t)); got.code != cli.NotFound {
+		t.Errorf("%d %s%s", got.code, got.out, got.err)
+	}
+}
