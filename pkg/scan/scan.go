@@ -40,6 +40,9 @@ const (
 type Source struct {
 	Name   string
 	Bucket driver.Bucket
+	// HidesEdits: an edit of metadata changes nothing that a listing of this server tells, not even the time. Every object
+	// of it has to be looked at, or such an edit would never be found.
+	HidesEdits bool
 }
 
 // Config of Run. All fields but Progress and Logger are required.
@@ -197,7 +200,7 @@ func (s *run) compare(key string, listings []*listing, r *rows) {
 		} else {
 			a = nil
 		}
-		if l.err == nil && row != nil && !agrees(row.Replicas[l.Name], a) {
+		if l.err == nil && row != nil && (l.HidesEdits && a != nil || !agrees(row.Replicas[l.Name], a)) {
 			same = false
 		}
 	}

@@ -23,7 +23,10 @@ func (w *Worker) Backfill(ctx context.Context, progress func(scan.Progress)) (sc
 	defer w.backfill.Unlock()
 	sources := make([]scan.Source, len(w.replicas))
 	for i, r := range w.replicas {
-		sources[i] = scan.Source{Name: r.Name, Bucket: r.Bucket}
+		sources[i] = scan.Source{
+			Name: r.Name, Bucket: r.Bucket,
+			HidesEdits: r.Dialect == "versitygw", // it keeps metadata beside the file, whose time they don't change
+		}
 	}
 	p, err := scan.Run(ctx, scan.Config{
 		Group: w.o.Group.Name, Sources: sources, Store: w.store, Match: w.o.Group.Match, Reconcile: w.bring,

@@ -10,6 +10,7 @@ import (
 // pairs of keys that show which deletes are inferred.
 const deletePairs = 30
 
+func editedKey(i int) string   { return fmt.Sprintf("edits/%d +%%", i) }
 func provedKey(i int) string   { return fmt.Sprintf("deletes/proved/%d +%%", i) }
 func unprovedKey(i int) string { return fmt.Sprintf("deletes/unproved/%d +%%", i) }
 
@@ -21,7 +22,8 @@ func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Wri
 	fmt.Fprintf(progress, "%d operations on half of the keys, with notifications\n", plan.count)
 	first := makePlan(plan)
 	for i := range deletePairs {
-		first = append(first, s.extra(1_000_000+i, i%len(s.replicas), opPut, provedKey(i), plan.over))
+		first = append(first, s.extra(1_000_000+i, i%len(s.replicas), opPut, provedKey(i), plan.over),
+			s.extra(6_000_000+i, i%len(s.replicas), opPut, editedKey(i), plan.over))
 	}
 	if err := s.work(ctx, first, progress); err != nil {
 		return nil, err
@@ -38,6 +40,8 @@ func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Wri
 		n := len(s.replicas)
 		// What had been brought everywhere is deleted at one replica.
 		second = append(second, s.extra(2_000_000+i, (i+1)%n, opDelete, provedKey(i), plan.over))
+		// The metadata of others are edited: the ETag stays as it was.
+		second = append(second, s.extra(7_000_000+i, i%n, opEdit, editedKey(i), plan.over))
 		// What nobody knows of is put at two replicas.
 		second = append(second, s.extra(3_000_000+i, i%n, opPut, unprovedKey(i), plan.over))
 		second = append(second, s.extra(4_000_000+i, (i+1)%n, opPut, unprovedKey(i), plan.over))
@@ -62,6 +66,7 @@ func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Wri
 	}
 	sum.Dropped = s.gate.dropped.Load()
 	return []string{
+		fmt.Sprintf("%d edits of nothing but metadata, of keys that had been in sync, are everywhere", deletePairs),
 		fmt.Sprintf("%d deletes of keys that had been in sync are done everywhere", deletePairs),
 		fmt.Sprintf("%d deletes of keys that were never in sync are not inferred: the other replica's content is everywhere", deletePairs),
 	}, nil
@@ -71,11 +76,14 @@ func (s *stage) extra(number, replica int, k kind, key string, at time.Duration)
 	return operation{number: number, at: at, replica: replica, kind: k, key: key, size: 512, conditional: true, contentType: "text/plain", note: "delete"}
 }
 
-// checkDeletes asserts which deletes were propagated.
+// checkDeletes asserts which deletes were propagated, and that edits were.
 func (s *stage) checkDeletes(objects map[string]full) (faults []string) {
 	for i := range deletePairs {
 		if o, ok := objects[provedKey(i)]; ok {
 			faults = append(faults, fmt.Sprintf("%q was in sync and then deleted, and is there: %+v", provedKey(i), o))
+		}
+		if o := objects[editedKey(i)]; o.op != 7_000_000+i {
+			faults = append(faults, fmt.Sprintf("%q was edited by operation %d: all replicas should have that, not %+v", editedKey(i), 7_000_000+i, o))
 		}
 		o, ok := objects[unprovedKey(i)]
 		if !ok || o.op != 4_000_000+i {
