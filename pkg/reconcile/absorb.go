@@ -194,7 +194,7 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 // ended reports that an intent's writer can't write any more: the lease ended before we looked, or it is our own request
 // and has been answered.
 func (p *planner) ended(it state.Intent) bool {
-	return it.LeaseUntil.Before(p.lookedAt) || p.concluded[it.Nonce]
+	return !p.lookedAt.Before(it.LeaseUntil) || p.concluded[it.Nonce]
 }
 
 func (p *planner) dropIntents(name string, which func(state.Intent) bool) {

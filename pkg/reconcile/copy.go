@@ -55,7 +55,8 @@ func (w *work) propagate(ctx context.Context, s step, l looked) (Outcome, bool, 
 	cancel()
 	if err != nil { // 5b failed: nothing was written
 		w.conclude(orders)
-		return w.sourceTrouble(ctx, s, led, err)
+		s.row = withoutIntents(led.row, orders)
+		return w.sourceTrouble(ctx, s, err)
 	}
 	return w.acknowledge(ctx, s, l, led, orders, content) // 5e
 }
@@ -219,16 +220,15 @@ func (w *work) conclude(orders []*order) {
 }
 
 // sourceTrouble follows a source that could not be read. If it changed, the next look tells; otherwise the key waits.
-func (w *work) sourceTrouble(ctx context.Context, s step, led *ledger, err error) (Outcome, bool, error) {
+func (w *work) sourceTrouble(ctx context.Context, s step, err error) (Outcome, bool, error) {
 	w.full = true
 	switch errkind.Of(err) {
 	case errkind.PreconditionFailed, errkind.NotFound:
-		return Pending, false, nil
+		return w.goOn(ctx, s)
 	}
 	if ctx.Err() != nil {
 		return Pending, false, fmt.Errorf("reconcile key: %w", ctx.Err())
 	}
-	s.row = withoutIntents(led.row, w.concluded)
 	if w.heldElsewhere(s) { // by somebody who can be read, perhaps
 		w.leaveOut(s.source, err.Error())
 		return w.goOn(ctx, s)
@@ -249,9 +249,13 @@ func (w *work) heldElsewhere(s step) bool {
 	})
 }
 
-func withoutIntents(row state.Row, nonces map[string]bool) state.Row {
+// withoutIntents is a row without the intents of orders that were not carried out. Others stay, even if they were answered:
+// a write that was refused may have been the second one of a request that was sent twice.
+func withoutIntents(row state.Row, orders []*order) state.Row {
 	row = clone(row)
-	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return nonces[it.Nonce] })
+	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool {
+		return slices.ContainsFunc(orders, func(o *order) bool { return o.nonce == it.Nonce })
+	})
 	return row
 }
 

@@ -313,6 +313,11 @@ func (w *work) finish(ctx context.Context, s step, why map[string]string) (Outco
 		return w.postponed(ctx, s, reason(s.stranded, why))
 	}
 	fx := state.Effects{ClearDirty: w.full, ClearLease: !w.full}
+	if until, live := lastLease(s.row); live { // somebody has to see what becomes of it, and abort its upload
+		if fx = (state.Effects{Lease: &until}); w.full {
+			fx = state.Effects{Dirty: &until, Reason: "a write of another worker has not ended"}
+		}
+	}
 	fx.Remove = w.gone(&s.row)
 	return w.store(ctx, s, fx, Settled)
 }
@@ -396,6 +401,16 @@ func (w *work) abortDropped(ctx context.Context, before, after state.Row) error 
 
 func hasIntent(row state.Row, nonce string) bool {
 	return slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == nonce })
+}
+
+// lastLease is when the last of a row's intents ends.
+func lastLease(row state.Row) (until time.Time, live bool) {
+	for _, it := range row.Intents {
+		if it.LeaseUntil.After(until) {
+			until = it.LeaseUntil
+		}
+	}
+	return until, len(row.Intents) > 0
 }
 
 func liveIntent(row state.Row, replica string, now time.Time) (time.Time, bool) {

@@ -117,7 +117,8 @@ type rig struct {
 	order  []string
 	engine *reconcile.Engine
 	trace  func(reconcile.Point)
-	events []announced
+	events []announced          // of the outbox
+	made   map[string]announced // by id, committed or not
 	nonces int
 }
 
@@ -130,10 +131,14 @@ type announced struct {
 type tapped struct {
 	*statemem.Store
 	committed func()
+	events    func([]state.OutboxEvent)
 }
 
 func (s *tapped) Commit(ctx context.Context, row state.Row, fx state.Effects) (int64, error) {
 	rev, err := s.Store.Commit(ctx, row, fx)
+	if err == nil {
+		s.events(fx.Events)
+	}
 	if err == nil && s.committed != nil {
 		s.committed()
 	}
@@ -143,7 +148,12 @@ func (s *tapped) Commit(ctx context.Context, row state.Row, fx state.Effects) (i
 func newRig(t *testing.T, o options) *rig {
 	t.Helper()
 	r := &rig{t: t, o: o, clock: &clock{at: time.Unix(1_800_000_000, 0).UTC()}, sites: map[string]*site{}}
-	r.store = &tapped{Store: statemem.New(r.clock.Now)}
+	r.made = map[string]announced{}
+	r.store = &tapped{Store: statemem.New(r.clock.Now), events: func(all []state.OutboxEvent) {
+		for _, e := range all {
+			r.events = append(r.events, r.made[e.ID])
+		}
+	}}
 	for _, letter := range strings.Split(o.names, "") {
 		s := &site{name: strings.ToLower(letter), readOnly: letter != strings.ToLower(letter)}
 		cfg := o.bucket
@@ -179,8 +189,9 @@ func (r *rig) newEngine(names ...string) *reconcile.Engine {
 			}
 		},
 		Announce: func(typ string, data any) (state.OutboxEvent, error) {
-			r.events = append(r.events, announced{typ, data})
-			return state.OutboxEvent{ID: fmt.Sprint(typ, len(r.events)), JSON: []byte("{}")}, nil
+			id := fmt.Sprint(typ, len(r.made))
+			r.made[id] = announced{typ, data}
+			return state.OutboxEvent{ID: id, JSON: []byte("{}")}, nil
 		},
 	}
 	for _, name := range names {
