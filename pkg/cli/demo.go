@@ -130,7 +130,7 @@ func (b *stageBars) Begin(stage string, total int) {
 	name := decor.Name(fmt.Sprintf("%-42s ", stage))
 	elapsed := decor.Elapsed(decor.ET_STYLE_GO, decor.WC{W: 6})
 	if total == 0 {
-		b.bar = b.all.New(1, mpb.NopStyle(), mpb.PrependDecorators(name, elapsed))
+		b.bar = b.all.New(0, mpb.NopStyle(), mpb.PrependDecorators(name, elapsed))
 		return
 	}
 	b.bar = b.all.New(int64(total), mpb.BarStyle().Lbound("[").Rbound("]"),
@@ -143,7 +143,7 @@ func (b *stageBars) Advance(n int) { b.bar.IncrBy(n) }
 // End implements demo.Progress.
 func (b *stageBars) End() {
 	if b.total == 0 {
-		b.bar.SetTotal(1, true)
+		b.bar.SetTotal(-1, true)
 		return
 	}
 	b.bar.Abort(false) // of no effect on a bar that is full
