@@ -65,7 +65,7 @@ func (a *App) auditList() *cobra.Command {
 			})
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().Int64Var(&after, "after", 0, "begin behind the entry of this number (default: the newest entries)")
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many, up to 10000")
@@ -127,7 +127,7 @@ func (a *App) auditVerify() *cobra.Command {
 			})
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().StringVar(&expect, "expect", "", "a head that was remembered, NUMBER:HASH")
 	return cmd

@@ -92,8 +92,7 @@ type usageError struct{ error }
 func (u usageError) Unwrap() error { return u.error }
 
 func codeOf(err error) Code {
-	var coded *codedError
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[*codedError](err); ok {
 		return coded.code
 	}
 	if errors.As(err, new(usageError)) {

@@ -53,7 +53,7 @@ func (a *App) conflictsList() *cobra.Command {
 			})
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many")
 	cmd.Flags().BoolVar(&open, "unresolved", false, "only those that are not resolved yet")
@@ -82,7 +82,7 @@ func (a *App) conflictsShow() *cobra.Command {
 			return out.print(a.Out, c, func(w io.Writer) { conflictTable(w, c) })
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	return cmd
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 )
 
-// connect asks the process that works on the data directory; if there is none, open does it here, and close ends that.
-func (p *place) connect(ctx context.Context, a *App, open func(context.Context, pipeline.Options) (*pipeline.Pipeline, error)) (api control.API, close func() error, err error) {
+// connect asks the process that works on the data directory; if there is none, open does it here, and done ends that.
+func (p *place) connect(ctx context.Context, a *App, open func(context.Context, pipeline.Options) (*pipeline.Pipeline, error)) (api control.API, done func() error, err error) {
 	if p.data != "" {
 		path, err := pipeline.SocketPath(p.data)
 		if err != nil {

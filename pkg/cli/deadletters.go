@@ -49,7 +49,7 @@ func (a *App) deadLettersList() *cobra.Command {
 			})
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "how many, 0 is all")
 	return cmd
@@ -81,7 +81,7 @@ func (a *App) deadLettersReplay() *cobra.Command {
 			return err //nolint:wrapcheck // says which
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every dead letter that can be replayed")
 	return cmd
 }

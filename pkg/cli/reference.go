@@ -40,7 +40,7 @@ var environment = [][2]string{
 	{"BUCKETMESH_NATS", "NATS server for the events, if `--nats` is not given"},
 	{"METRICS_ADDR", "host:port to expose Prometheus metrics at, path /metrics"},
 	{"OTEL_EXPORTER_OTLP_ENDPOINT", "and the other OTEL_* variables: where traces and metrics are sent (OTLP over HTTP)"},
-	{"GOMEMLIMIT", "memory that the process tries to stay below; 200MiB if it is not set"},
+	{"GOMEMLIMIT", "memory that the process tries to stay below; 150MiB if it is not set"},
 }
 
 func reference(b *strings.Builder, c *cobra.Command) {

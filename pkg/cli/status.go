@@ -30,7 +30,7 @@ func (a *App) status() *cobra.Command {
 			return out.print(a.Out, s, func(w io.Writer) { statusTables(w, s, time.Now()) })
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	return cmd
 }

@@ -59,7 +59,7 @@ func (a *App) sync() *cobra.Command {
 			return out.print(a.Out, result, func(w io.Writer) { summary(w, result) })
 		})
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().StringVar(&show, "progress", "auto", "how to show progress on standard error: "+strings.Join(progressModes, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))

@@ -20,7 +20,7 @@ type place struct {
 	file, data, state, nats string
 }
 
-func (p *place) flags(cmd *cobra.Command, a *App) {
+func (p *place) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&p.file, "file", "f", "", "the SyncGroup document; without it, the one that the data directory was last used with")
 	f.StringVar(&p.data, "data", "", "data directory: state, events and lock (required)")
@@ -83,7 +83,7 @@ func (a *App) up() *cobra.Command {
 			return a.runUp(ctx, o)
 		},
 	}
-	at.flags(cmd, a)
+	at.flags(cmd)
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9900", "host:port for notifications; anything but loopback needs $"+env.Tokens)
 	return cmd
 }

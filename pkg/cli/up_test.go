@@ -48,7 +48,7 @@ func (c *child) kill() {
 	if c.cmd.ProcessState == nil {
 		_ = c.cmd.Process.Kill() // it may have ended by itself
 	}
-	c.wait()
+	_ = c.wait() // it was killed
 }
 
 func (c *child) wait() error {

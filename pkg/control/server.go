@@ -40,7 +40,7 @@ func Serve(ctx context.Context, path string, api API) (*Server, error) {
 		return nil, errkind.New(errkind.Invalid, "listen on control socket: %w", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		listener.Close()
+		_ = listener.Close() // the first error is what matters
 		return nil, errkind.New(errkind.Invalid, "protect control socket: %w", err)
 	}
 	requests, stop := context.WithCancel(context.WithoutCancel(ctx))

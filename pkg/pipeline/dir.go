@@ -123,7 +123,7 @@ func flock(ctx context.Context, path string, wait time.Duration) (*os.File, erro
 		case <-pause.C:
 		case <-limit.Done():
 			pause.Stop()
-			f.Close()
+			_ = f.Close()   // the first error is what matters
 			return nil, err //nolint:wrapcheck // the caller knows the file
 		}
 	}

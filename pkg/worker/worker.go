@@ -39,7 +39,7 @@ const maxMemory = 96 << 20
 
 // MemoryLimit is what a program with one Worker tells the garbage collector (debug.SetMemoryLimit): it works harder
 // before the process needs more memory than a small machine has.
-const MemoryLimit = 200 << 20
+const MemoryLimit = 150 << 20
 
 // Options of Open. Group, Store, Sink and Openers are required; the rest has defaults.
 type Options struct {

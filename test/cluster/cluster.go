@@ -51,7 +51,7 @@ func FreePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
@@ -171,6 +171,7 @@ func (s *Site) make(bucket string, whole bool) {
 	s.must(err)
 }
 
+// Put writes a key.
 func (s *Site) Put(key, content string) {
 	s.t.Helper()
 	_, err := s.client.PutObject(s.t.Context(), &s3.PutObjectInput{
@@ -179,6 +180,7 @@ func (s *Site) Put(key, content string) {
 	s.must(err)
 }
 
+// Delete removes a key.
 func (s *Site) Delete(key string) {
 	s.t.Helper()
 	_, err := s.client.DeleteObject(s.t.Context(), &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: aws.String(s.prefix + key)})

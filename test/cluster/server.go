@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // server is a MinIO server that can be stopped and started again.
@@ -53,6 +54,7 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start MinIO: %v", err)
 	}
+	client := &http.Client{Timeout: 5 * time.Second}
 	s.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
 		_ = cmd.Wait() // it is killed
@@ -63,11 +65,11 @@ func (s *server) start() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		a, err := http.DefaultClient.Do(r)
+		a, err := client.Do(r)
 		if err != nil {
 			return false
 		}
-		a.Body.Close()
+		_ = a.Body.Close() // nothing is read of it
 		return a.StatusCode == http.StatusOK
 	})
 }
