@@ -1,0 +1,215 @@
+package reconcile_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+)
+
+func TestEveryTrapHasItsTest(t *testing.T) {
+	text, err := os.ReadFile("testdata/traps.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]map[string]bool{}
+	traps := 0
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		traps++
+		f := strings.Split(line, " | ")
+		if len(f) != 3 {
+			t.Errorf("%q: want trap | package | test", line)
+			continue
+		}
+		if tests[f[1]] == nil {
+			tests[f[1]] = testsOf(t, f[1])
+		}
+		if !tests[f[1]][f[2]] {
+			t.Errorf("%s: there is no test %s in %s", f[0], f[2], f[1])
+		}
+	}
+	if traps == 0 {
+		t.Error("there are no traps")
+	}
+}
+
+// testsOf are the names of the tests of a package.
+func testsOf(t *testing.T, folder string) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", folder, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("tests of %s: %v, %v", folder, files, err)
+	}
+	test := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	names := map[string]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range test.FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+	}
+	return names
+}
+
+// A conflict copy is an object like any other: it is told of, and it comes everywhere, once.
+func TestConflictCopiesTravelAsObjectsDo(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		clash(r)
+		name := copyOf(r)
+		r.rest()
+		a, err := r.sites["a"].Stat(t.Context(), name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := r.engine.Reconcile(t.Context(), name, written("a", a), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.rest()
+		if got := r.get("b", name); got != "earlier" {
+			t.Errorf("b holds %q under %s", got, name)
+		}
+		if page, err := r.sites["b"].List(t.Context(), &driver.ListOptions{Prefix: policy.CopyPrefix}); err != nil || len(page.Objects) != 1 {
+			t.Errorf("copies at b: %+v, %v", page, err)
+		}
+	})
+}
+
+// An encrypted bucket gives the same bytes another tag with each write: no reason to copy them.
+func TestSameBytesUnderANewTagAreNotCopied(t *testing.T) {
+	r := newRig(t, options{names: "abc", bucket: mem.Config{UniqueTags: true}})
+	r.everyone("same")
+	h := written("a", r.put("a", "same"))
+	cost := r.spent(func() { r.sync(h); r.rest() })
+	if cost["all"].Put != 0 {
+		t.Errorf("requests %+v", cost["all"])
+	}
+	r.wantAll("same")
+	r.wantCopies()
+}
+
+// To remove the current version for good uncovers the one below it: that is what users see from then on.
+func TestRemovingTheCurrentVersionBringsTheOlderOneEverywhere(t *testing.T) {
+	r := newRig(t, options{names: "ab", bucket: mem.Config{Versioned: true}})
+	r.everyone("older")
+	a := r.put("a", "newer")
+	r.sync(written("a", a))
+	r.rest()
+	r.wantAll("newer")
+	if _, err := r.sites["a"].Delete(t.Context(), key, &driver.DeleteOptions{VersionID: a.VersionID}); err != nil {
+		t.Fatal(err)
+	}
+	r.sync(r.deleted("a")) // some servers tell of it as of a delete
+	r.rest()
+	r.wantAll("older")
+}
+
+func TestVersioningThatIsSuspended(t *testing.T) {
+	r := newRig(t, options{names: "ab", bucket: mem.Config{Versioned: true}})
+	r.everyone("before")
+	for _, at := range r.order {
+		r.sites[at].SetVersioned(false)
+	}
+	r.sync(written("a", r.put("a", "after")))
+	r.rest()
+	r.wantAll("after")
+	r.sync(written("b", r.put("b", "again")))
+	r.rest()
+	r.wantAll("again")
+	r.delete("a")
+	r.sync(r.deleted("a"))
+	r.rest()
+	r.wantAll(absent)
+	r.wantCopies()
+}
+
+func TestReplicaThatIsAddedGetsEverything(t *testing.T) {
+	everywhere(t, "abc", func(t *testing.T, r *rig) {
+		r.order = []string{"a", "b"}
+		r.engine = r.newEngine(r.order...)
+		r.everyone("one")
+		r.order = []string{"a", "b", "c"}
+		r.engine = r.newEngine(r.order...)
+		r.sync(nil)
+		r.rest()
+		r.wantAll("one")
+		r.wantCopies()
+	})
+}
+
+// An old content that comes back by a restore of the whole bucket looks like a user's write, nonce or not. It goes
+// everywhere: nothing tells a restore from a wish. What it replaced was known to the bucket, so it is no conflict.
+func TestReplicaThatIsRestoredFromABackup(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		r.everyone("old")
+		backup := r.stat("b").Properties
+		r.sync(written("a", r.put("a", "new")))
+		r.rest()
+		r.put("b", "old", backup)
+		r.sync(nil)
+		r.rest()
+		r.wantAll("old")
+		r.wantCopies()
+	})
+}
+
+// The read is pinned: whatever happens to the source while it is copied, no mixture arrives.
+func TestSourceThatIsReplacedWhileItIsCopied(t *testing.T) {
+	for name, op := range map[string]object.Op{"before the read": object.OpOpen, "between parts": object.OpPutPart, "before the end": object.OpComplete} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, options{names: "ab", part: 4})
+			r.everyone("base of some size")
+			change := once(op, func() error {
+				r.put("a", "NEWER CONTENT OF SOME SIZE")
+				return nil
+			})
+			r.sites["a"].before, r.sites["b"].before = change, nil
+			if op != object.OpOpen {
+				r.sites["a"].before, r.sites["b"].before = nil, change
+			}
+			r.sync(written("a", r.put("a", "newer content of some size")))
+			if got := r.get("b", key); got != "newer content of some size" && got != "NEWER CONTENT OF SOME SIZE" {
+				t.Errorf("b holds %q", got)
+			}
+			r.sync(written("a", r.stat("a")))
+			r.rest()
+			r.wantAll("NEWER CONTENT OF SOME SIZE")
+			r.wantCopies()
+			if n := r.sites["b"].Uploads(); n != 0 {
+				t.Errorf("%d uploads stay open", n)
+			}
+		})
+	}
+}
+
+func TestWhatCanNotWorkIsRefused(t *testing.T) {
+	r := newRig(t, options{names: "ab"})
+	if out, err := r.engine.Reconcile(t.Context(), key, &reconcile.Hint{Replica: "zz", Kind: reconcile.Written, Tag: "t"}, 0); !errkind.Is(err, errkind.Invalid) {
+		t.Errorf("a hint of an unknown replica ended as %v, %v", out, err)
+	}
+	for name, cfg := range map[string]reconcile.Config{
+		"no group":   {},
+		"no sites":   {Group: group},
+		"one site":   {Group: group, Sites: []reconcile.Site{{Member: reconcile.Member{Name: "a", Writable: true}}}},
+		"no writers": {Group: group, Sites: []reconcile.Site{{Member: reconcile.Member{Name: "a"}}, {Member: reconcile.Member{Name: "b"}}}},
+	} {
+		if _, err := reconcile.New(cfg); !errkind.Is(err, errkind.Invalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
