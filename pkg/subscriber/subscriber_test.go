@@ -1,0 +1,311 @@
+package subscriber_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/audit"
+	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
+)
+
+const document = `apiVersion: bucketmesh.dev/v1alpha1
+kind: SyncGroup
+metadata: {name: media}
+spec:
+  replicas:
+  - {name: us, url: "s3://media-us/p?region=us-east-1"}
+  - {name: eu, url: "s3://media-eu?region=eu-west-1"}
+  filter: {exclude: ["tmp/**"]}
+`
+
+const usSource = "https://s3.us-east-1.amazonaws.com/media-us"
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// engine remembers what it was asked.
+type engine struct {
+	keys  []string
+	hints []*reconcile.Hint
+	err   error
+}
+
+func (e *engine) Reconcile(_ context.Context, key string, h *reconcile.Hint, _ int) (reconcile.Outcome, error) {
+	e.keys, e.hints = append(e.keys, key), append(e.hints, h)
+	return reconcile.Settled, e.err
+}
+
+func (e *engine) Resolve(_ context.Context, key string) (reconcile.Outcome, error) {
+	e.keys = append(e.keys, key)
+	return reconcile.Settled, e.err
+}
+
+type dirty struct{ keys []string }
+
+func (d *dirty) MarkDirty(_ context.Context, _ string, keys []string, _ time.Time, _ string) error {
+	d.keys = append(d.keys, keys...)
+	return nil
+}
+
+func newSync(t *testing.T) (*subscriber.Sync, *engine, *dirty) {
+	t.Helper()
+	g, err := config.Load([]byte(document), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, d := &engine{}, &dirty{}
+	return &subscriber.Sync{Group: g, Engine: e, Dirty: d, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)}, e, d
+}
+
+func object(t *testing.T, typ, key string, change func(*event.Meta, *event.Object)) cloudevents.Event {
+	t.Helper()
+	m := event.Meta{ID: "id", Type: typ, Source: usSource, Time: now, Recorded: now, Extensions: map[string]string{event.ExtSequence: "0042"}}
+	o := event.Object{Provider: "s3", Bucket: "media-us", ETag: "tag", Version: "v1", RequestID: "r1", Operation: "Put", SequencerRaw: "42"}
+	o.SetKey(key)
+	if change != nil {
+		change(&m, &o)
+	}
+	e, err := event.NewObject(m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestHints(t *testing.T) {
+	written := reconcile.Hint{Replica: "us", Kind: reconcile.Written, Tag: "tag", VersionID: "v1", RequestID: "r1", Seq: "0042", Time: now}
+	with := func(f func(*reconcile.Hint)) *reconcile.Hint { h := written; f(&h); return &h }
+	changed := with(func(h *reconcile.Hint) { h.Kind, h.Tag = reconcile.Changed, "" })
+	for _, c := range []struct {
+		name string
+		e    cloudevents.Event
+		key  string
+		want *reconcile.Hint
+	}{
+		{"put", object(t, event.ObjectWritten, "p/a b", nil), "a b", &written},
+		{"multipart", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Operation = "CompleteMultipartUpload" }), "k", &written},
+		{"copy", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Operation = "Copy" }), "k",
+			with(func(h *reconcile.Hint) { h.Copied = true })},
+		{"raw sequence", object(t, event.ObjectWritten, "p/k", func(m *event.Meta, _ *event.Object) { m.Extensions = nil }), "k",
+			with(func(h *reconcile.Hint) { h.Seq = "42" })},
+		{"generation", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Generation, o.Version = "7", "" }), "k",
+			with(func(h *reconcile.Hint) { h.Tag, h.VersionID = "7", "7" })},
+		{"delete", object(t, event.ObjectDeleted, "p/k", nil), "k",
+			with(func(h *reconcile.Hint) { h.Kind, h.Tag = reconcile.Deleted, "" })},
+		{"metadata", object(t, event.ObjectMetadataUpdated, "p/k", nil), "k", changed},
+		{"version", object(t, event.ObjectVersionDeleted, "p/k", nil), "k", changed},
+		{"not UTF-8", object(t, event.ObjectMetadataUpdated, "p/\xff", nil), "\xff", changed},
+		{"of another bucket", object(t, event.ObjectWritten, "p/k", func(m *event.Meta, _ *event.Object) { m.Source += "-other" }), "", nil},
+		{"outside of the prefix", object(t, event.ObjectWritten, "k", nil), "", nil},
+		{"filtered", object(t, event.ObjectWritten, "p/tmp/k", nil), "", nil},
+		{"reserved", object(t, event.ObjectWritten, "p/.bucketmesh/k", nil), "", nil},
+		{"superseded", object(t, event.ObjectSuperseded, "p/k", nil), "", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, e, _ := newSync(t)
+			if err := s.Handle(t.Context(), c.e); err != nil {
+				t.Fatal(err)
+			}
+			if c.want == nil {
+				if len(e.keys) != 0 {
+					t.Errorf("reconciled %q", e.keys)
+				}
+				return
+			}
+			if !slices.Equal(e.keys, []string{c.key}) {
+				t.Fatalf("reconciled %q, want %q", e.keys, c.key)
+			}
+			if got := *e.hints[0]; got != *c.want {
+				t.Errorf("hint %+v, want %+v", got, *c.want)
+			}
+		})
+	}
+}
+
+func TestRenameIsAboutBothKeys(t *testing.T) {
+	s, e, _ := newSync(t)
+	err := s.Handle(t.Context(), object(t, event.ObjectRenamed, "p/new", func(_ *event.Meta, o *event.Object) {
+		o.Rename = &event.Rename{From: "p/old", To: "p/new"}
+	}))
+	if err != nil || !slices.Equal(e.keys, []string{"old", "new"}) {
+		t.Errorf("%q, %v", e.keys, err)
+	}
+}
+
+func TestResolvedConflictIsReconciledWithoutHint(t *testing.T) {
+	s, e, _ := newSync(t)
+	for _, group := range []string{"media", "other"} {
+		ev, err := event.NewConflict(event.ConflictResolved, "", event.Conflict{Group: group, Key: "k", ID: "c"}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Handle(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(e.keys, []string{"k"}) || e.hints[0] != nil {
+		t.Errorf("reconciled %q with %v", e.keys, e.hints)
+	}
+}
+
+func TestKindOfErrorIsKept(t *testing.T) {
+	s, e, d := newSync(t)
+	fresh := object(t, event.ObjectWritten, "p/k", nil)
+	for _, kind := range []errkind.Kind{errkind.Unavailable, errkind.Conflict, errkind.Invalid} {
+		e.err = errkind.After(time.Second, errkind.New(kind, "it failed"))
+		err := s.Handle(t.Context(), fresh)
+		if errkind.Of(err) != kind || errkind.Delay(err) != time.Second {
+			t.Errorf("%v became %v (%v)", kind, err, errkind.Of(err))
+		}
+	}
+	if len(d.keys) != 0 {
+		t.Errorf("marked %q", d.keys)
+	}
+}
+
+// An event that comes back for too long because its key is busy is handed to the dirty set, before its trigger gives up.
+func TestBusyKeyGoesToTheDirtySet(t *testing.T) {
+	s, e, d := newSync(t)
+	e.err = errkind.New(errkind.Conflict, "busy")
+	old := object(t, event.ObjectWritten, "p/k", func(m *event.Meta, _ *event.Object) { m.Recorded = now.Add(-2 * time.Minute) })
+	if err := s.Handle(t.Context(), old); err != nil || !slices.Equal(d.keys, []string{"k"}) {
+		t.Errorf("%q, %v", d.keys, err)
+	}
+}
+
+func TestScanRequests(t *testing.T) {
+	s, _, _ := newSync(t)
+	var asked []event.Scan
+	s.Scan = func(_ context.Context, r event.Scan) error {
+		asked = append(asked, r)
+		return errkind.New(errkind.Unavailable, "more to do")
+	}
+	for _, group := range []string{"media", "other"} {
+		ev, err := event.NewScan("", event.Scan{Group: group, What: "backfill"}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Handle(t.Context(), ev)
+		if want := group == "media"; errkind.Is(err, errkind.Unavailable) != want {
+			t.Errorf("group %s: %v", group, err)
+		}
+	}
+	if len(asked) != 1 || asked[0].What != "backfill" {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
+func TestResolverKinds(t *testing.T) {
+	e := &engine{}
+	r := &subscriber.Resolver{Group: "media", Engine: e, Logger: slog.New(slog.DiscardHandler)}
+	conflict := func(typ, group string) cloudevents.Event {
+		ev, err := event.NewConflict(typ, "", event.Conflict{Group: group, Key: "k", ID: "c"}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ev
+	}
+	for got, want := range map[errkind.Kind]errkind.Kind{
+		errkind.Invalid: errkind.Invalid, errkind.PermissionDenied: errkind.Unavailable, errkind.Conflict: errkind.Conflict,
+		errkind.Unavailable: errkind.Unavailable,
+	} {
+		e.err = errkind.New(got, "it failed")
+		if err := r.Handle(t.Context(), conflict(event.ConflictDetected, "media")); errkind.Of(err) != want {
+			t.Errorf("%v became %v, want %v", got, errkind.Of(err), want)
+		}
+	}
+	e.keys, e.err = nil, nil
+	for _, ev := range []cloudevents.Event{conflict(event.ConflictDetected, "other"), conflict(event.ConflictPending, "media"), conflict(event.ConflictDetected, "media")} {
+		if err := r.Handle(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(e.keys, []string{"k"}) {
+		t.Errorf("resolved %q", e.keys)
+	}
+}
+
+// log remembers events; its errors are those of a store.
+type log struct {
+	audit.Log
+	events []audit.Event
+	err    error
+}
+
+func (l *log) Append(_ context.Context, e audit.Event) error {
+	l.events = append(l.events, e)
+	return l.err
+}
+
+func TestAuditRecordsTheWholeEvent(t *testing.T) {
+	l := &log{}
+	h := &subscriber.Audit{Log: l}
+	e := object(t, event.ObjectWritten, "p/a b", nil)
+	if err := h.Handle(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	want, err := event.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := l.events[0]
+	if string(got.JSON) != string(want) || got.Source != usSource || got.ID != "id" || got.Subject != "p/a%20b" || !got.Time.Equal(now) {
+		t.Errorf("recorded %+v", got)
+	}
+	l.err = errkind.New(errkind.Unavailable, "locked")
+	if err := h.Handle(t.Context(), e); !errkind.Is(err, errkind.Unavailable) {
+		t.Errorf("a store that is away: %v", err)
+	}
+}
+
+func TestEventsThatAreNoneOfOursAreAcknowledged(t *testing.T) {
+	s, e, _ := newSync(t)
+	ev := cloudevents.New()
+	ev.SetID("1")
+	ev.SetType("com.example.other")
+	ev.SetSource("https://example.com")
+	if err := s.Handle(t.Context(), ev); err != nil || len(e.keys) != 0 {
+		t.Errorf("%v %q", err, e.keys)
+	}
+	broken := object(t, event.ObjectWritten, "p/k", nil)
+	broken.DataEncoded = []byte("{")
+	if err := s.Handle(t.Context(), broken); err == nil || errkind.Of(err).Retryable() {
+		t.Errorf("an event that can't be read: %v", err)
+	}
+}
+
+// The triggers outlast a lease of a minute and a minute's outage before anything becomes a dead letter.
+func TestTriggersArePatient(t *testing.T) {
+	triggers, err := broker.ParseTriggers(strings.NewReader(subscriber.Triggers()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, tr := range triggers {
+		names = append(names, tr.Name)
+		if tr.Name != tr.Subscriber {
+			t.Errorf("trigger %s is for %s", tr.Name, tr.Subscriber)
+		}
+		var total time.Duration
+		for wait, n := tr.BackoffDelay, 0; n < tr.Retry; n++ {
+			total += min(wait, tr.RetryAfterMax)
+			wait = min(2*wait, tr.RetryAfterMax)
+		}
+		if total < 5*time.Minute || tr.RetryAfterMax > 10*time.Second || tr.BackoffDelay > time.Second {
+			t.Errorf("trigger %s tries for %v, pauses up to %v", tr.Name, total, tr.RetryAfterMax)
+		}
+	}
+	if !slices.Equal(names, []string{subscriber.NameSync, subscriber.NameResolver, subscriber.NameAudit}) {
+		t.Errorf("triggers %q", names)
+	}
+}
