@@ -1,0 +1,159 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/scan"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+)
+
+// api answers with what a test wants.
+type api struct {
+	status   pipeline.Status
+	letters  []broker.DeadLetter
+	limit    int
+	replayed []string
+	steps    []scan.Progress
+	block    chan struct{} // if set, a backfill waits until its caller is gone, and closes it
+	err      error
+}
+
+func (a *api) Status(context.Context) (pipeline.Status, error) { return a.status, a.err }
+
+func (a *api) DeadLetters(_ context.Context, limit int) ([]broker.DeadLetter, error) {
+	a.limit = limit
+	return a.letters, a.err
+}
+
+func (a *api) Replay(_ context.Context, ids ...string) (int, error) {
+	a.replayed = ids
+	return len(ids), a.err
+}
+
+func (a *api) Backfill(ctx context.Context, progress func(scan.Progress)) (p scan.Progress, err error) {
+	for _, p = range a.steps {
+		progress(p)
+	}
+	if a.block != nil {
+		<-ctx.Done()
+		close(a.block)
+	}
+	return p, a.err
+}
+
+func serve(t *testing.T, a *api) (*control.Client, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := control.Serve(t.Context(), path, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := control.Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, path
+}
+
+func TestRoundTrip(t *testing.T) {
+	a := &api{
+		status:  pipeline.Status{Group: "g", Running: true, Stats: state.Stats{Keys: 3}, DirtyKeys: []state.Dirty{{Key: "é k", Reason: "why"}}},
+		letters: []broker.DeadLetter{{ID: "1", Reason: "why", Raw: []byte{0xff}}},
+		steps:   []scan.Progress{{Keys: 1}, {Keys: 2, Done: true, Skipped: map[string]string{"a": "down"}}},
+	}
+	c, path := serve(t, a)
+	status, err := c.Status(t.Context())
+	if err != nil || !reflect.DeepEqual(status, a.status) {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	letters, err := c.DeadLetters(t.Context(), 7)
+	if err != nil || !reflect.DeepEqual(letters, a.letters) || a.limit != 7 {
+		t.Errorf("letters %+v, limit %d, %v", letters, a.limit, err)
+	}
+	if n, err := c.Replay(t.Context(), "1", "2"); err != nil || n != 2 || len(a.replayed) != 2 {
+		t.Errorf("replayed %d of %v, %v", n, a.replayed, err)
+	}
+	var steps int
+	p, err := c.Backfill(t.Context(), func(scan.Progress) { steps++ })
+	if err != nil || !p.Done || p.Keys != 2 || p.Skipped["a"] != "down" || steps == 0 {
+		t.Errorf("backfill %+v after %d steps, %v", p, steps, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket is open to others: %v, %v", info.Mode(), err)
+	}
+}
+
+func TestErrorsKeepKindAndText(t *testing.T) {
+	for _, kind := range []errkind.Kind{errkind.Conflict, errkind.NotFound, errkind.Unavailable, errkind.Invalid, errkind.Throttled} {
+		a := &api{err: errkind.New(kind, "it is so")}
+		c, _ := serve(t, a)
+		_, status := c.Status(t.Context())
+		_, letters := c.DeadLetters(t.Context(), 0)
+		_, replay := c.Replay(t.Context())
+		_, backfill := c.Backfill(t.Context(), nil)
+		for name, err := range map[string]error{"status": status, "letters": letters, "replay": replay, "backfill": backfill} {
+			if err == nil || errkind.Of(err) != kind || err.Error() != "it is so" {
+				t.Errorf("%s: %v (%v), want %v", name, err, errkind.Of(err), kind)
+			}
+		}
+	}
+}
+
+func TestNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := control.Dial(t.Context(), path); !errors.Is(err, control.ErrNobody) {
+		t.Errorf("no socket: %v", err)
+	}
+	// What a process leaves behind that was killed: a socket that nobody listens on.
+	a := &api{}
+	s, err := control.Serve(t.Context(), path, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.Dial(t.Context(), path+".kept"); !errors.Is(err, control.ErrNobody) {
+		t.Errorf("a socket that was left behind: %v", err)
+	}
+	if s, err = control.Serve(t.Context(), path+".kept", a); err != nil {
+		t.Fatalf("serve where a socket was left behind: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever hangs up ends the backfill that it asked for.
+func TestBackfillEndsWithItsCaller(t *testing.T) {
+	a := &api{steps: []scan.Progress{{Keys: 1}}, block: make(chan struct{})}
+	c, _ := serve(t, a)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := c.Backfill(ctx, func(scan.Progress) { cancel() })
+	if !errkind.Is(err, errkind.Canceled) {
+		t.Errorf("%v", err)
+	}
+	select {
+	case <-a.block:
+	case <-t.Context().Done():
+		t.Error("the backfill goes on")
+	}
+}
