@@ -10,8 +10,10 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"runtime"
@@ -23,36 +25,46 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 )
 
-func main() {
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the command with its arguments. It returns the exit code.
+func run(args []string, out, errs io.Writer) int {
+	flags := flag.NewFlagSet("sim", flag.ContinueOnError)
+	flags.SetOutput(errs)
 	var (
-		seeds   = flag.Uint64("seeds", 20_000, "how many histories to run")
-		from    = flag.Uint64("from", 1, "first seed")
-		mutant  = flag.String("mutant", "", "seed this fault (see -list-mutants)")
-		list    = flag.Bool("list-mutants", false, "list the faults that can be seeded")
-		verbose = flag.Bool("v", false, "tell what happens")
-		procs   = flag.Int("procs", runtime.GOMAXPROCS(0), "histories to run at once")
+		seeds   = flags.Uint64("seeds", 20_000, "how many histories to run")
+		from    = flags.Uint64("from", 1, "first seed")
+		mutant  = flags.String("mutant", "", "seed this fault (see -list-mutants)")
+		list    = flags.Bool("list-mutants", false, "list the faults that can be seeded")
+		verbose = flags.Bool("v", false, "tell what happens")
+		procs   = flags.Int("procs", runtime.GOMAXPROCS(0), "histories to run at once")
 	)
-	flag.Parse()
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
 	mutants := reconcile.Mutants()
 	if *list {
 		for _, m := range slices.Sorted(maps.Keys(mutants)) {
-			fmt.Printf("%-28s %s\n", m, mutants[m])
+			fmt.Fprintf(out, "%-28s %s\n", m, mutants[m])
 		}
-		return
+		return 0
 	}
-	if _, ok := mutants[reconcile.Mutant(*mutant)]; *mutant != "" && !ok || flag.NArg() > 0 || *seeds == 0 || *procs < 1 {
-		fmt.Fprintf(os.Stderr, "sim: unknown mutant %q, a stray argument or an empty range; see -h and -list-mutants\n", *mutant)
-		os.Exit(2)
+	if _, ok := mutants[reconcile.Mutant(*mutant)]; *mutant != "" && !ok || flags.NArg() > 0 || *seeds == 0 || *procs < 1 {
+		fmt.Fprintf(errs, "sim: unknown mutant %q, a stray argument or an empty range; see -h and -list-mutants\n", *mutant)
+		return 2
 	}
-	os.Exit(explore(*from, *seeds, reconcile.Mutant(*mutant), *procs, *verbose))
+	return explore(out, *from, *seeds, reconcile.Mutant(*mutant), *procs, *verbose)
 }
 
 // explore runs seeds until one fails, and reports the lowest failing one.
-func explore(from, seeds uint64, mutant reconcile.Mutant, procs int, verbose bool) int {
+func explore(out io.Writer, from, seeds uint64, mutant reconcile.Mutant, procs int, verbose bool) int {
 	var log func(string, ...any)
 	if verbose {
 		procs = 1
-		log = func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+		log = func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	}
 	start := time.Now()
 	var next, ran atomic.Uint64
@@ -91,8 +103,8 @@ func explore(from, seeds uint64, mutant reconcile.Mutant, procs int, verbose boo
 		if mutant != reconcile.None {
 			replay += " -mutant " + string(mutant)
 		}
-		fmt.Printf("seed %d: %s\nreplay: %s\n", failed, why, replay)
+		fmt.Fprintf(out, "seed %d: %s\nreplay: %s\n", failed, why, replay)
 	}
-	fmt.Printf("seeds=%d violations=%d seeds_per_second=%.0f\n", ran.Load(), violations, rate)
+	fmt.Fprintf(out, "seeds=%d violations=%d seeds_per_second=%.0f\n", ran.Load(), violations, rate)
 	return code
 }
