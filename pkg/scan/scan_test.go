@@ -47,11 +47,11 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) put(site int, key string) *driver.Attrs {
 	w.t.Helper()
-	a, err := w.sites[site].Bucket.Put(w.t.Context(), key, strings.NewReader(key), &driver.PutOptions{Size: int64(len(key))})
-	if err != nil {
+	if _, err := w.sites[site].Bucket.Put(w.t.Context(), key, strings.NewReader(key), &driver.PutOptions{Size: int64(len(key))}); err != nil {
 		w.t.Fatal(err)
 	}
-	if a, err = w.sites[site].Bucket.Stat(w.t.Context(), key, ""); err != nil {
+	a, err := w.sites[site].Bucket.Stat(w.t.Context(), key, "")
+	if err != nil {
 		w.t.Fatal(err)
 	}
 	return a
@@ -162,7 +162,9 @@ func TestReplicaThatCannotBeListedIsLeftOut(t *testing.T) {
 		list func(n int, page *driver.Page) (*driver.Page, error)
 		says string
 	}{
-		{"down", func(int, *driver.Page) (*driver.Page, error) { return nil, errkind.New(errkind.Unavailable, "it is down") }, "down"},
+		{"down", func(int, *driver.Page) (*driver.Page, error) {
+			return nil, errkind.New(errkind.Unavailable, "it is down")
+		}, "down"},
 		{"not sorted", func(_ int, page *driver.Page) (*driver.Page, error) { slices.Reverse(page.Objects); return page, nil }, "byte order"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -181,7 +183,9 @@ func TestReplicaThatCannotBeListedIsLeftOut(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
-	down := func(int, *driver.Page) (*driver.Page, error) { return nil, errkind.New(errkind.Unavailable, "it is down") }
+	down := func(int, *driver.Page) (*driver.Page, error) {
+		return nil, errkind.New(errkind.Unavailable, "it is down")
+	}
 	for i := range w.sites {
 		w.sites[i].Bucket = lister{w.sites[i].Bucket, down}
 	}
