@@ -2,7 +2,10 @@ package s3
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // an S3 ETag is an MD5
+	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"time"
 
@@ -44,6 +47,16 @@ type body struct {
 	left  int64
 	watch *watch
 	idle  time.Duration
+	sum   hash.Hash // of what was read; nil if nobody vouches for one
+	want  string    // the MD5 that the ETag promises
+}
+
+// vouch makes the body fail at its end if it isn't what the ETag says: some servers read an object's attributes apart from
+// its bytes, and an overwrite in between gives the new bytes under the old ETag.
+func (b *body) vouch(md5Hex string) {
+	if md5Hex != "" {
+		b.sum, b.want = md5.New(), md5Hex //nolint:gosec // an S3 ETag is an MD5
+	}
 }
 
 // Read never ends early with io.EOF: a torn connection and a checksum that doesn't fit are Unavailable. The watch runs only
@@ -53,10 +66,16 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	b.watch.timer.Stop()
 	b.left -= int64(n)
+	if b.sum != nil {
+		b.sum.Write(p[:n])
+	}
 	switch {
 	case err == nil:
 		return n, nil
 	case errors.Is(err, io.EOF) && b.left == 0:
+		if b.sum != nil && hex.EncodeToString(b.sum.Sum(nil)) != b.want {
+			return n, errkind.New(errkind.Unavailable, "read body: the bytes are not those of the ETag %s; the object changed while it was read", b.want)
+		}
 		return n, io.EOF
 	case errors.Is(err, io.EOF):
 		return n, errkind.New(errkind.Unavailable, "read body: %d bytes are missing at its end", b.left)

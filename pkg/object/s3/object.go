@@ -110,6 +110,9 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 		_ = body.Close()
 		return nil, nil, errkind.New(errkind.PreconditionFailed, "the object's tag is %s, not %s", a.Tag, opts.IfMatch)
 	}
+	if !ranged {
+		body.vouch(a.MD5)
+	}
 	if err := b.readTags(ctx, a, aws.ToInt32(out.TagCount)); err != nil {
 		_ = body.Close()
 		return nil, nil, err
