@@ -69,6 +69,7 @@ type Options struct {
 	// QueueDir keeps notifications that could not be delivered, and delivers them later. MinIO then delivers all of
 	// them through files, up to seconds late.
 	QueueDir bool
+	Token    string            // that the webhooks show; "" is none
 	Spec     string            // more lines of the document's spec, indented by two
 	Prefix   map[string]string // of replicas in their buckets, without the last slash
 }

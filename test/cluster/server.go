@@ -30,6 +30,9 @@ func newServer(t *testing.T, webhook string, o Options) *server {
 		"MINIO_ROOT_USER="+accessKey, "MINIO_ROOT_PASSWORD="+secretKey, "MINIO_BROWSER=off",
 		"MINIO_NOTIFY_WEBHOOK_ENABLE_T1=on", "MINIO_NOTIFY_WEBHOOK_ENDPOINT_T1="+webhook,
 	)
+	if o.Token != "" {
+		s.env = append(s.env, "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_T1="+o.Token)
+	}
 	if o.QueueDir {
 		s.env = append(s.env, "MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_T1="+s.dir+"/queue")
 	}

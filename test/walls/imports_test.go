@@ -102,6 +102,34 @@ var places = []struct {
 	},
 }
 
+// heavy lists what a program must not carry, because what it does not use still has to be loaded when it starts from zero.
+var heavy = map[string][]string{
+	"services/normalizer-s3":     {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
+	"services/sync":              {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
+	"services/conflict-resolver": {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
+	"services/audit":             {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws"},
+	"services/bucketmesh":        {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go"},
+}
+
+func TestProgramsCarryWhatTheyUse(t *testing.T) {
+	seen := 0
+	for _, p := range packages(t) {
+		forbidden, ok := heavy[p.Rel]
+		if !ok {
+			continue
+		}
+		seen++
+		for _, dep := range p.Deps {
+			if underAny(dep, forbidden) {
+				t.Errorf("%s carries %s", p.Rel, dep)
+			}
+		}
+	}
+	if seen != len(heavy) {
+		t.Errorf("found %d of %d programs: a name in the table is out of date", seen, len(heavy))
+	}
+}
+
 func internal(imports []string) []string {
 	var found []string
 	for _, i := range imports {
