@@ -33,7 +33,7 @@ func TestBreakerSparesTheOthers(t *testing.T) {
 			t.Errorf("the bucket was asked %d times, want 3", asked)
 		}
 		down = false
-		time.Sleep(time.Minute + time.Second) // of the bubble's clock
+		<-time.After(time.Minute + time.Second) // of the bubble's clock
 		for range 5 {
 			if _, err := b.Stat(context.Background(), "k", ""); !errkind.Is(err, errkind.NotFound) {
 				t.Fatalf("kind %v after the bucket came back, want not found: %v", errkind.Of(err), err)

@@ -92,8 +92,8 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 			return err
 		}
 	}
-	print := row.Replicas[name].Print
-	if !suspect || len(all) < 2 || print.Present && all[0].VersionID != print.VersionID || !print.Present && !all[0].DeleteMarker {
+	current := row.Replicas[name].Print
+	if !suspect || len(all) < 2 || current.Present && all[0].VersionID != current.VersionID || !current.Present && !all[0].DeleteMarker {
 		return nil // the newest version is no longer the one that was looked at: the next look tells
 	}
 	if hidden := all[1]; !hidden.DeleteMarker && hidden.VersionID != over {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -37,8 +39,8 @@ func (w *world) pastOf(v version.ID) uint64 { return w.truth[v] }
 
 // opOf is the latest operation that wrote a content.
 func (w *world) opOf(content int) int {
-	for k := len(w.ops) - 1; k >= 0; k-- {
-		if w.ops[k].content == content {
+	for k, op := range slices.Backward(w.ops) {
+		if op.content == content {
 			return k
 		}
 	}
