@@ -74,7 +74,7 @@ func propagation(ctx context.Context, ro rigOptions, o propagationOptions, out, 
 		}
 	}
 	result := []figures{ours.figures(), theirs.figures(), floor}
-	if err := print(out, ro.output, o, result); err != nil {
+	if err := printFigures(out, ro.output, o, result); err != nil {
 		return err
 	}
 	if ours.unseen > 0 {
@@ -167,8 +167,7 @@ func waitFor(ctx context.Context, client *s3.Client, bucket, key string, give ti
 		if ctx.Err() != nil {
 			return now, false, ctx.Err()
 		}
-		var missing *types.NotFound
-		if !errors.As(err, &missing) {
+		if _, missing := errors.AsType[*types.NotFound](err); !missing {
 			return now, false, fmt.Errorf("head: %w", err)
 		}
 		_ = pause(ctx, poll) // the end of the context is seen by the next request
@@ -212,7 +211,7 @@ func millis(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[i].Microseconds()) / 1000
 }
 
-func print(out io.Writer, format string, o propagationOptions, all []figures) error {
+func printFigures(out io.Writer, format string, o propagationOptions, all []figures) error {
 	if format == "json" {
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")

@@ -57,7 +57,6 @@ func (p *program) start(ctx context.Context) error {
 func (p *program) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	last := errors.New("not asked")
 	for {
 		select {
 		case <-p.gone:
@@ -70,14 +69,13 @@ func (p *program) ready(ctx context.Context) error {
 		}
 		resp, err := p.client.Do(req)
 		if err == nil {
-			if err := resp.Body.Close(); err == nil && resp.StatusCode == http.StatusOK {
+			if err = resp.Body.Close(); err == nil && resp.StatusCode == http.StatusOK {
 				return nil
 			}
-			err = fmt.Errorf("status %s", resp.Status)
+			err = errors.Join(err, fmt.Errorf("status %s", resp.Status))
 		}
-		last = err
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return fmt.Errorf("wait for bucketmesh up: %w (last: %w); see %s", err, last, p.log.Name())
+		if ended := pause(ctx, 50*time.Millisecond); ended != nil {
+			return fmt.Errorf("wait for bucketmesh up: %w (last: %w); see %s", ended, err, p.log.Name())
 		}
 	}
 }
