@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -19,6 +22,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	objectmem "github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/state/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -71,6 +75,7 @@ type bench struct {
 	store   *mem.Store
 	sink    *sink
 	buckets map[string]*objectmem.Bucket
+	metrics *sdkmetric.ManualReader
 	mu      sync.Mutex
 	fault   func(bucket string, op object.Op) error
 }
@@ -83,7 +88,7 @@ func (b *bench) failWith(f func(bucket string, op object.Op) error) {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, store: mem.New(time.Now), sink: &sink{}, buckets: map[string]*objectmem.Bucket{}}
+	b := &bench{t: t, store: mem.New(time.Now), sink: &sink{}, buckets: map[string]*objectmem.Bucket{}, metrics: sdkmetric.NewManualReader()}
 	for _, name := range []string{"one", "two"} {
 		b.buckets[name] = objectmem.New(objectmem.Config{Versioned: true})
 	}
@@ -95,8 +100,10 @@ func (b *bench) open() error {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	telemetry := serve.NoTelemetry()
+	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.metrics))
 	b.Worker, err = worker.Open(b.t.Context(), worker.Options{
-		Group: g, Store: b.store, Sink: b.sink, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
+		Group: g, Store: b.store, Sink: b.sink, Telemetry: telemetry, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 		Openers: worker.Openers{"mem": func(_ context.Context, r config.Replica, a worker.Access) (driver.Bucket, error) {
 			hook := func(op object.Op, _ string) error {
 				a.OnRequest("HeadObject")
@@ -345,5 +352,33 @@ func TestAnnounceRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 	if _, err := worker.Announce(event.ConflictDetected, event.Sync{Group: "g"}); !errkind.Is(err, errkind.Invalid) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestRequestsAreMetrics(t *testing.T) {
+	b := newBench(t).mustOpen()
+	want := map[string]int64{}
+	for name, n := range b.Requests() {
+		want[name] = n.Total()
+	}
+	var all metricdata.ResourceMetrics
+	if err := b.metrics.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			sum, ok := m.Data.(metricdata.Sum[int64])
+			if m.Name != "bucketmesh.bucket.requests" || !ok {
+				continue
+			}
+			for _, p := range sum.DataPoints {
+				replica, _ := p.Attributes.Value("replica")
+				got[replica.AsString()] += p.Value
+			}
+		}
+	}
+	if len(want) != 2 || want["a"] == 0 || !maps.Equal(got, want) {
+		t.Errorf("metrics say %v, the counters %v", got, want)
 	}
 }
