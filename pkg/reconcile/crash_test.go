@@ -147,6 +147,23 @@ func TestUploadOfACrashIsAborted(t *testing.T) {
 	}
 }
 
+// A user takes back what a dying process was about to copy. Nothing is left to write then, but for the upload to end.
+func TestIntentThatNobodyNeedsEnds(t *testing.T) {
+	r := newRig(t, options{names: "ab", part: 4})
+	r.everyone("base of some size")
+	a := r.put("a", "something else")
+	r.sites["b"].before = once(object.OpComplete, crashed)
+	r.untilCrash(func() { r.sync(written("a", a)) })
+	r.put("a", "base of some size")
+	r.sync(nil)
+	r.wantDirty(true)
+	r.rest()
+	r.wantAll("base of some size")
+	if n, m := len(r.row().Intents), r.sites["b"].Uploads(); n != 0 || m != 0 {
+		t.Errorf("%d intents and %d uploads stay", n, m)
+	}
+}
+
 // An abort that fails is tried again; one that is not allowed must not hold up the key for ever.
 func TestAbortThatFails(t *testing.T) {
 	for name, err := range map[string]error{"for now": unavailable(), "for good": denied("no AbortMultipartUpload permission")} {
