@@ -44,7 +44,7 @@ func command() *cobra.Command {
 	f.IntVar(&o.keys, "keys", 400, "size of the key space")
 	f.IntVar(&o.multipart, "multipart", 36, "how many operations are multipart uploads of 24 MiB")
 	f.DurationVar(&o.over, "over", 0, "time over which the operations are spread (default: 60s, or 4s per kill if that is more)")
-	f.DurationVar(&o.limit, "converge-within", 0, "time to converge after the last write (default: 3m, with kills 5m)")
+	f.DurationVar(&o.limit, "converge-within", 0, "time to converge after the last write (default: 6m)")
 	f.StringVar(&o.output, "output", "text", "text or json")
 	f.StringVar(&o.dir, "dir", "", "folder for data and logs (required)")
 	f.StringVar(&o.binary, "bucketmesh", "", "the program under test (required)")

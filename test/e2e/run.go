@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -144,11 +145,10 @@ func withTrueIdentity(e *evidence) []write {
 	return e.writes
 }
 
-// atFault adds what bucketmesh itself says to a failure.
+// atFault adds where to find what bucketmesh itself says to a failure.
 func (s *stage) atFault(ctx context.Context, err error) error {
-	status, serr := s.program.run(ctx, 30*time.Second, "status", "--output", "json")
-	if serr != nil {
+	if _, serr := s.program.run(ctx, 30*time.Second, "status", "--output", "json"); serr != nil {
 		return errors.Join(err, serr)
 	}
-	return fmt.Errorf("%w\nbucketmesh status: %s", err, status)
+	return fmt.Errorf("%w\nwhat bucketmesh says: %s", err, filepath.Join(s.dir, "status.log"))
 }
