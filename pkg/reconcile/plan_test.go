@@ -20,13 +20,12 @@ var epoch = time.Unix(1_800_000_000, 0)
 
 // history is a group of replicas that the test writes to at random, with a row that only plan changes.
 type history struct {
-	t        *rapid.T
-	members  []Member
-	holds    map[string]Observation // what each replica holds; an absent one has a zero Print
-	row      state.Row
-	now      time.Time
-	serial   int
-	contents int
+	t       *rapid.T
+	members []Member
+	holds   map[string]Observation // what each replica holds; an absent one has a zero Print
+	row     state.Row
+	now     time.Time
+	serial  int
 }
 
 func newHistory(t *rapid.T) *history {

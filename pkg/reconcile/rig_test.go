@@ -154,7 +154,7 @@ func newRig(t *testing.T, o options) *rig {
 			r.events = append(r.events, r.made[e.ID])
 		}
 	}}
-	for _, letter := range strings.Split(o.names, "") {
+	for letter := range strings.SplitSeq(o.names, "") {
 		s := &site{name: strings.ToLower(letter), readOnly: letter != strings.ToLower(letter)}
 		cfg := o.bucket
 		cfg.Now = func() time.Time { return r.clock.Now().Add(s.skew) }
