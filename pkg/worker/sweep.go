@@ -149,6 +149,10 @@ func (s *sweeper) sweep(ctx context.Context) error {
 
 func (s *sweeper) look(ctx context.Context, d state.Dirty) error {
 	out, err := s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
+	if errkind.Is(err, errkind.Conflict) { // somebody else is at work on it: it stays due, and holds up no other key
+		s.log.DebugContext(ctx, "key is busy", "key", d.Key, "reason", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("look at %q again: %w", d.Key, err)
 	}
