@@ -133,7 +133,7 @@ func (p *program) run(ctx context.Context, limit time.Duration, args ...string) 
 	return out.bytes(), errors.Join(err, log.Close())
 }
 
-// limitedBuffer keeps the first MiB.
+// limitedBuffer keeps the first 16 MiB.
 type limitedBuffer struct {
 	mu sync.Mutex
 	b  []byte
@@ -142,7 +142,7 @@ type limitedBuffer struct {
 func (l *limitedBuffer) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if room := 1<<20 - len(l.b); room > 0 {
+	if room := 16<<20 - len(l.b); room > 0 {
 		l.b = append(l.b, b[:min(room, len(b))]...)
 	}
 	return len(b), nil

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"time"
 )
 
 // summary of a run.
@@ -33,6 +31,8 @@ type summary struct {
 	Faults         []string        `json:"faults,omitempty"`
 	Asserted       []string        `json:"asserted,omitempty"`
 	Seconds        float64         `json:"seconds"`
+	Requests       []requests      `json:"requests,omitempty"` // since the last start of bucketmesh
+	Propagation    delays          `json:"propagation"`
 	Status         json.RawMessage `json:"status,omitempty"` // bucketmesh's own word: requests, state, events
 }
 
@@ -67,22 +67,6 @@ func (m *summary) fill(s *stage, e *evidence, verdicts []verdict, faults []strin
 				m.Evidence = append(m.Evidence, explain(e, v.write.key))
 			}
 		}
-	}
-}
-
-// inspect asks bucketmesh itself: what it left over is a fault.
-func (s *stage) inspect(ctx context.Context, m *summary) {
-	status, err := s.program.run(ctx, 30*time.Second, "status", "--output", "json")
-	if err != nil {
-		m.Faults = append(m.Faults, err.Error())
-		return
-	}
-	m.Status = status
-	dead, err := s.program.run(ctx, 30*time.Second, "dead-letters", "list", "--output", "json")
-	if err != nil {
-		m.Faults = append(m.Faults, err.Error())
-	} else if text := strings.TrimSpace(string(dead)); text != "" && text != "[]" && text != "null" {
-		m.Faults = append(m.Faults, "there are dead letters: "+text)
 	}
 }
 
@@ -125,5 +109,11 @@ func (m *summary) print(out io.Writer) {
 	fmt.Fprintf(out, "edits of metadata alone that raced with bucketmesh at the bucket without versions, where no ETag guards them: %d\n", m.Unguarded)
 	fmt.Fprintf(out, "replicas equal in keys, bytes, content types and metadata: %d objects and %d conflict copies, %.1f s after the last write\n",
 		m.Objects, m.Copies, m.ConvergedAfter)
+	for _, r := range m.Requests {
+		fmt.Fprintf(out, "requests of bucketmesh to %s since its last start: get %d, put %d, head %d, list %d, delete %d, multipart %d\n", r.Replica,
+			r.Counts["get"], r.Counts["put"], r.Counts["head"], r.Counts["list"], r.Counts["delete"], r.Counts["multipart"])
+	}
+	fmt.Fprintf(out, "user's write -> acknowledged copy, %d copies: p50 %.0f ms, p99 %.0f ms, max %.0f ms\n",
+		m.Propagation.Copies, m.Propagation.P50, m.Propagation.P99, m.Propagation.Max)
 	fmt.Fprintf(out, "seed=%d state=%s kills=%d lost=%d faults=%d seconds=%.0f\n", m.Seed, m.State, m.Kills, m.Lost, len(m.Faults), m.Seconds)
 }

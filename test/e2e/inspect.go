@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// auditPage is how many entries of the audit log are asked for at once.
+const auditPage = 400
+
+// requests that one replica got.
+type requests struct {
+	Replica string         `json:"replica"`
+	Counts  map[string]int `json:"counts"`
+}
+
+// delays from a user's write to the acknowledged copy, by bucketmesh's own audit log.
+type delays struct {
+	Copies int     `json:"copies"`
+	P50    float64 `json:"p50Millis"`
+	P99    float64 `json:"p99Millis"`
+	Max    float64 `json:"maxMillis"`
+}
+
+// inspect asks bucketmesh itself: dead letters are a fault, the rest is for the summary.
+func (s *stage) inspect(ctx context.Context, m *summary) {
+	if err := errors.Join(s.askStatus(ctx, m), s.askDeadLetters(ctx, m), s.askAudit(ctx, m)); err != nil {
+		m.Faults = append(m.Faults, err.Error())
+	}
+}
+
+func (s *stage) ask(ctx context.Context, into any, args ...string) error {
+	out, err := s.program.run(ctx, time.Minute, append(args, "--output", "json")...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("read the answer of bucketmesh %s: %w", args[0], err)
+	}
+	return nil
+}
+
+func (s *stage) askStatus(ctx context.Context, m *summary) error {
+	if err := s.ask(ctx, &m.Status, "status"); err != nil {
+		return err
+	}
+	var st struct {
+		Replicas []struct {
+			Name     string         `json:"name"`
+			Requests map[string]int `json:"requests"`
+		} `json:"replicas"`
+	}
+	if err := json.Unmarshal(m.Status, &st); err != nil {
+		return fmt.Errorf("read status: %w", err)
+	}
+	for _, r := range st.Replicas {
+		m.Requests = append(m.Requests, requests{r.Name, r.Requests})
+	}
+	return nil
+}
+
+func (s *stage) askDeadLetters(ctx context.Context, m *summary) error {
+	var letters []json.RawMessage
+	err := s.ask(ctx, &letters, "dead-letters", "list")
+	for _, l := range letters {
+		m.Faults = append(m.Faults, "a dead letter: "+string(l))
+	}
+	return err
+}
+
+// askAudit reads how long copies took. Writes whose time a server tells in whole seconds are left out.
+func (s *stage) askAudit(ctx context.Context, m *summary) error {
+	var took []time.Duration
+	for after := int64(0); ; {
+		var page []struct {
+			Seq   int64  `json:"seq"`
+			Type  string `json:"type"`
+			Event struct {
+				Data struct{ Written, Applied time.Time } `json:"data"`
+			} `json:"event"`
+		}
+		if err := s.ask(ctx, &page, "audit", "list", "--after", strconv.FormatInt(after, 10), "--limit", strconv.Itoa(auditPage)); err != nil {
+			return err
+		}
+		for _, e := range page {
+			after = e.Seq
+			d := e.Event.Data
+			if strings.Contains(e.Type, ".sync.applied.") && d.Written.Nanosecond() != 0 {
+				took = append(took, d.Applied.Sub(d.Written))
+			}
+		}
+		if len(page) < auditPage {
+			break
+		}
+	}
+	slices.Sort(took)
+	if n := len(took); n > 0 {
+		at := func(i int) float64 { return float64(took[min(i, n-1)].Microseconds()) / 1000 }
+		m.Propagation = delays{Copies: n, P50: at(n / 2), P99: at(n * 99 / 100), Max: at(n - 1)}
+	}
+	return nil
+}
