@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,8 +88,8 @@ func TestBackfill(t *testing.T) {
 	if err != nil || got.Equal != got.Keys {
 		t.Errorf("a backfill of what is equal: %+v, %v", got, err)
 	}
-	if cost := total(p).Sub(before); cost.Total() != cost.List || cost.List != 2 {
-		t.Errorf("a backfill of what is equal cost %+v, want one listing each", cost)
+	if cost := total(p).Sub(before); cost.Total() != cost.List+cost.Head || cost.List != 2 || cost.Head != 2 {
+		t.Errorf("a backfill of what is equal cost %+v, want one listing each, and one look at the marker of its bucket", cost)
 	}
 }
 
@@ -195,8 +196,25 @@ func TestStartRefuses(t *testing.T) {
 		}
 		o.Group = g
 	})
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	// The credentials are wrong too, which shows only where a bucket is asked.
+	refused("a port that is taken", errkind.Invalid, "in use", func(o *pipeline.Options) {
+		o.Listen = taken.Addr().String()
+		o.LookupEnv = func(name string) (string, bool) { return "wrong-" + name, true }
+	})
+	refused("a port that is none", errkind.Invalid, "65535", func(o *pipeline.Options) { o.Listen = "127.0.0.1:99000" })
+	if _, err := pipeline.LoadGroup(dir); !errkind.Is(err, errkind.NotFound) {
+		t.Errorf("a start that failed left its document: %v", err)
+	}
 	if err := begin(func(*pipeline.Options) {}); err != nil {
 		t.Errorf("what is good was refused: %v", err)
+	}
+	if _, err := pipeline.LoadGroup(dir); err != nil {
+		t.Errorf("a start that worked left no document: %v", err)
 	}
 	other := *c.Group
 	other.Name = "other"

@@ -151,6 +151,9 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	if c, ok := d.(object.Capable); ok {
 		d = c.WithCapabilities(r.Report.Capabilities)
 	}
+	if d, err = w.recognise(ctx, r, d); err != nil {
+		return fmt.Errorf("open replica %s (%s): %w", r.Name, r.URL, err)
+	}
 	d = object.Break(d, object.BreakerOptions{OnChange: func(open bool) {
 		w.log.WarnContext(ctx, "circuit breaker of a replica changed", "replica", r.Name, "open", open)
 	}})
@@ -186,6 +189,35 @@ func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket) error {
 		w.log.InfoContext(ctx, "finding about a bucket", "replica", r.Name, "finding", f)
 	}
 	return object.Fit(report, r.Mode == config.ReadWrite, r.AcceptLossWindow) //nolint:wrapcheck // says "check bucket"
+}
+
+// recognise makes sure that the bucket is the one that the replica's state is about. Otherwise everything that is not in it
+// would pass for deleted.
+func (w *Worker) recognise(ctx context.Context, r *Replica, d driver.Bucket) (driver.Bucket, error) {
+	cursor := "identity/" + r.Name
+	known, err := w.o.Store.Cursor(ctx, w.o.Group.Name, cursor)
+	if err != nil {
+		return nil, fmt.Errorf("read identity of replica: %w", err)
+	}
+	if known == "" {
+		if known, err = object.GiveIdentity(ctx, d); err != nil {
+			return nil, err //nolint:wrapcheck // says "give bucket an identity"
+		}
+		if err := w.o.Store.SetCursor(ctx, w.o.Group.Name, cursor, known); err != nil {
+			return nil, fmt.Errorf("remember identity of replica: %w", err)
+		}
+		return object.Identified(d, known), nil
+	}
+	id, err := object.Identity(ctx, d)
+	switch kind := errkind.Of(err); {
+	case err == nil && id != known:
+		return nil, errkind.New(errkind.Invalid, "it is not the bucket that this replica was: its marker %s is missing or another one. If the "+
+			"bucket was replaced or emptied on purpose, give the replica a new name in the document: it is filled then, and nothing is "+
+			"deleted elsewhere. If not, look at the replica's url", object.IdentityKey)
+	case err != nil && kind != errkind.Unavailable && kind != errkind.Throttled:
+		return nil, err //nolint:wrapcheck // says "read identity of bucket"
+	}
+	return object.Identified(d, known), nil // a replica that does not answer now is recognised when it does
 }
 
 // Requests are the requests sent so far, by replica.
