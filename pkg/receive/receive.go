@@ -45,7 +45,7 @@ type Config struct {
 // Path is where the notifications of a replica are posted to.
 func Path(replica string) string { return s3.PathPrefix + replica }
 
-// S3 takes the notifications of the group's S3 replicas, each at its Path.
+// S3 takes the notifications of the group's S3 replicas, each at its Path, within the default serve.Limits.
 func S3(c Config) (http.Handler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -75,7 +75,7 @@ func S3(c Config) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(s3.PathPrefix, handler)
-	return mux, nil
+	return serve.Limits{}.Handler(mux), nil // here, so that no program can leave it out
 }
 
 type sink struct{ c Config }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -39,12 +40,21 @@ type HandlerConfig struct {
 //	200  the broker took every event of the message; what can never work is in the dead letters; a confirmation is done
 //	401  the sender did not prove who it is      403  it did, and may not send here
 //	404  no such store      405  not a POST      413  the message is too large
+//	429  too many senders at once that only their message could prove: send it again
 //	503  the broker, the dead letters, or SNS's certificates can't be reached: send the message again
 type Handler struct {
-	config HandlerConfig
-	stores map[string]*route
-	meters meters
+	config    HandlerConfig
+	stores    map[string]*route
+	meters    meters
+	strangers chan struct{} // held by who shows no token, until SNS's signature is verified
 }
+
+// What senders without a token may take: anybody can claim to be SNS until its signature was looked at, and must neither
+// fill the memory nor keep out those who are known.
+const (
+	maxStrangers    = 16
+	maxStrangerBody = 528 << 10 // SNS takes 256 KiB; in its envelope every quote of it is two bytes, and the rest is small
+)
 
 // route is a store with what is prepared for it.
 type route struct {
@@ -71,7 +81,8 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{config: c, stores: make(map[string]*route, len(c.Stores)), meters: meters}
+	h := &Handler{config: c, stores: make(map[string]*route, len(c.Stores)), meters: meters,
+		strangers: make(chan struct{}, maxStrangers)}
 	for _, s := range c.Stores {
 		if err := s.validate(); err != nil {
 			return nil, err
@@ -109,6 +120,12 @@ func siblings(of Store, all []Store) map[string]Store {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.config.Timeout)
 	defer cancel()
+	// The end of a context does not end the read of a body. A writer that can't set a deadline is no network connection.
+	conn := http.NewResponseController(w)
+	if err := conn.SetReadDeadline(time.Now().Add(h.config.Timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		h.refuse(ctx, w, r, nil, http.StatusServiceUnavailable, errkind.New(errkind.Unavailable, "set read deadline: %w", err))
+		return
+	}
 	route := h.stores[strings.TrimPrefix(r.URL.Path, PathPrefix)]
 	switch {
 	case route == nil || !strings.HasPrefix(r.URL.Path, PathPrefix):
@@ -125,16 +142,36 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(ctx, w, r, route, http.StatusUnauthorized, errNobody)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBody))
+	limit, verified := h.config.MaxBody, func() {}
+	if !known {
+		limit = min(limit, maxStrangerBody)
+		select {
+		case h.strangers <- struct{}{}:
+			verified = sync.OnceFunc(func() { <-h.strangers })
+			defer verified()
+		default:
+			w.Header().Set("Retry-After", "1")
+			h.refuse(ctx, w, r, route, http.StatusTooManyRequests,
+				errkind.New(errkind.Throttled, "%d senders without a token are being verified", maxStrangers))
+			return
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		h.refuse(ctx, w, r, route, http.StatusRequestEntityTooLarge,
-			errkind.New(errkind.Invalid, "message of more than %d bytes", h.config.MaxBody))
+			errkind.New(errkind.Invalid, "message of more than %d bytes", limit))
 		return
 	} else if err != nil {
 		h.refuse(ctx, w, r, route, http.StatusServiceUnavailable, errkind.New(errkind.Unavailable, "read message: %w", err))
 		return
 	}
+	// The deadline was for the body: past it, the server would take the connection for gone while the work goes on.
+	if err := conn.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		h.refuse(ctx, w, r, route, http.StatusServiceUnavailable, errkind.New(errkind.Unavailable, "reset read deadline: %w", err))
+		return
+	}
 	m, err := h.read(ctx, route, known, body)
+	verified()
 	switch errkind.Of(err) {
 	case errkind.Unauthenticated, errkind.PermissionDenied:
 		h.refuse(ctx, w, r, route, errkind.Of(err).HTTPStatus(), err)
