@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -19,7 +20,7 @@ type Options struct {
 	DataDir string // state, events, lock and control socket; made if it is not there
 
 	Listen string   // host:port for notifications; "" does not listen, port 0 takes a free one
-	Tokens []string // shared secrets of the senders of notifications; without any, only loopback is listened on
+	Tokens []string // shared secrets of the senders of notifications; without any, and without topics, only loopback is listened on
 	Topics []string // ARNs of SNS topics that may send
 
 	State string // DSN of a PostgreSQL database, postgres://...; "" is SQLite in DataDir
@@ -63,18 +64,34 @@ func (o *Options) defaults() error {
 // Openers are the providers that the one-process mode is built with.
 func Openers() worker.Openers { return worker.Openers{"s3": worker.S3} }
 
+// open says whether notifications are taken from anybody. Who names topics wants to hear from those, not from everybody.
+func (o *Options) open() bool { return len(o.Tokens) == 0 && len(o.Topics) == 0 }
+
+// ListenHost is the host of an address to listen on, which must be host:port; "" is every address of the machine. The
+// error is Invalid.
+func ListenHost(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", errkind.New(errkind.Invalid, "listen on %q: must be host:port, such as 127.0.0.1:9900: %w", listen, err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", errkind.New(errkind.Invalid, "listen on %q: the port must be a number from 0 to 65535", listen)
+	}
+	return host, nil
+}
+
 // checkListen refuses to take notifications from the network without a secret: whoever can post one can make every replica
 // be read.
 func (o *Options) checkListen() error {
 	if o.Listen == "" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(o.Listen)
+	host, err := ListenHost(o.Listen)
 	if err != nil {
-		return errkind.New(errkind.Invalid, "listen on %q: must be host:port, such as 127.0.0.1:9900: %w", o.Listen, err)
+		return err
 	}
 	ip := net.ParseIP(host)
-	if len(o.Tokens) > 0 || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if !o.open() || host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
 	return errkind.New(errkind.Invalid, "listen on %q: anybody could send notifications there; set BUCKETMESH_WEBHOOK_TOKENS, "+

@@ -31,20 +31,22 @@ import (
 
 // Pipeline is a group at work in this process. Make one with Start.
 type Pipeline struct {
-	opts    Options
-	log     *slog.Logger
-	began   time.Time
-	lock    *dirLock
-	store   state.Store // as it was opened
-	audit   audit.Log
-	broker  *broker.Broker
-	worker  *worker.Worker
-	watch   watchers
-	address net.Addr
+	opts   Options
+	log    *slog.Logger
+	began  time.Time
+	lock   *dirLock
+	store  state.Store // as it was opened
+	audit  audit.Log
+	broker *broker.Broker
+	worker *worker.Worker
+	watch  watchers
+
+	listener net.Listener // nil if no notifications are taken
+	address  net.Addr     // of the listener
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	serving chan struct{} // closed when the listener ended
+	serving chan struct{} // closed when the listener ended; nil until it is served
 	failed  chan struct{} // closed when err is set
 	fail    sync.Once
 	err     error
@@ -57,7 +59,7 @@ func Start(ctx context.Context, o Options) (*Pipeline, error) {
 	if err := errors.Join(o.defaults(), o.checkListen()); err != nil {
 		return nil, err
 	}
-	p := &Pipeline{opts: o, log: o.Logger, began: time.Now(), serving: make(chan struct{}), failed: make(chan struct{})}
+	p := &Pipeline{opts: o, log: o.Logger, began: time.Now(), failed: make(chan struct{})}
 	if err := p.start(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -69,7 +71,7 @@ func (p *Pipeline) open(ctx context.Context, work bool) (err error) {
 	if p.lock, err = lockDir(ctx, p.opts.DataDir, work); err != nil {
 		return err
 	}
-	if err = claimDir(p.opts.DataDir, p.opts.Group); err != nil {
+	if err = checkDir(p.opts.DataDir, p.opts.Group); err != nil {
 		return err
 	}
 	if p.store, p.audit, err = OpenState(ctx, p.opts.DataDir, p.opts.State); err != nil {
@@ -93,7 +95,11 @@ func (p *Pipeline) start(ctx context.Context) error {
 	if err := p.open(ctx, true); err != nil {
 		return err
 	}
-	var err error
+	// Before any bucket is asked: a port that is taken is a mistake that needs no server to be found.
+	err := p.bind(ctx)
+	if err != nil {
+		return err
+	}
 	p.worker, err = worker.Open(ctx, worker.Options{
 		Group: p.opts.Group, Store: p.store, Sink: p.broker, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
 		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell,
@@ -101,7 +107,13 @@ func (p *Pipeline) start(ctx context.Context) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says which replica
 	}
+	if err := rememberGroup(p.opts.DataDir, p.opts.Group); err != nil {
+		return err
+	}
 	if err := p.subscribe(ctx); err != nil {
+		return err
+	}
+	if err := p.serve(run); err != nil {
 		return err
 	}
 	p.running.Go(func() {
@@ -110,33 +122,39 @@ func (p *Pipeline) start(ctx context.Context) error {
 		}
 	})
 	p.running.Go(func() { p.scans(run) })
-	return p.listen(run)
+	return nil
 }
 
-// listen takes notifications.
-func (p *Pipeline) listen(run context.Context) error {
+// bind takes the address for notifications. Who connects before serve has to wait.
+func (p *Pipeline) bind(ctx context.Context) error {
 	if p.opts.Listen == "" {
-		close(p.serving)
+		return nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.opts.Listen)
+	if err != nil {
+		return errkind.New(errkind.Invalid, "listen for notifications on %s: %w", p.opts.Listen, err)
+	}
+	p.listener, p.address = listener, listener.Addr()
+	return nil
+}
+
+// serve takes notifications.
+func (p *Pipeline) serve(run context.Context) error {
+	if p.listener == nil {
 		return nil
 	}
 	handler, err := receive.S3(receive.Config{
-		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Open: len(p.opts.Tokens) == 0,
+		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Open: p.opts.open(),
 		Sink: p.broker, DeadLetters: deadLetters{p.broker}, Published: p.watch.tell, Logger: p.log, Telemetry: p.opts.Telemetry,
 	})
 	if err != nil {
-		close(p.serving)
 		return err //nolint:wrapcheck // says "make normalizer"
 	}
-	listener, err := new(net.ListenConfig).Listen(run, "tcp", p.opts.Listen)
-	if err != nil {
-		close(p.serving)
-		return errkind.New(errkind.Invalid, "listen for notifications on %s: %w", p.opts.Listen, err)
-	}
-	p.address = listener.Addr()
+	p.serving = make(chan struct{})
 	go func() {
 		defer close(p.serving)
 		err := serve.Run(run, serve.Config{
-			Name: "bucketmesh", Listener: listener, Handler: handler, Logger: p.log, Telemetry: p.opts.Telemetry,
+			Name: "bucketmesh", Listener: p.listener, Handler: handler, Logger: p.log, Telemetry: p.opts.Telemetry,
 			QuietPeriod: p.opts.QuietPeriod, DrainTimeout: p.opts.DrainTimeout,
 			Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
 				_, _, err := p.store.NextDue(ctx, p.opts.Group.Name)
@@ -178,8 +196,15 @@ func (p *Pipeline) URL() string {
 	return "http://" + p.address.String()
 }
 
-// WebhookURL is where the notifications of a replica are taken.
-func (p *Pipeline) WebhookURL(replica string) string { return p.URL() + receive.Path(replica) }
+// WebhookURL is where the notifications of a replica are taken. If every address of the machine is listened on, its host
+// is the word HOST: which name of this machine the senders reach is not known here.
+func (p *Pipeline) WebhookURL(replica string) string {
+	base := p.URL()
+	if at, ok := p.address.(*net.TCPAddr); ok && at.IP.IsUnspecified() {
+		base = fmt.Sprintf("http://HOST:%d", at.Port)
+	}
+	return base + receive.Path(replica)
+}
 
 // Counters are the requests that were sent so far, by replica.
 func (p *Pipeline) Counters() map[string]object.Snapshot { return p.worker.Requests() }
@@ -228,8 +253,11 @@ func (p *Pipeline) shutDown() error {
 	if p.stop != nil {
 		p.stop()
 	}
-	if p.address != nil {
+	switch {
+	case p.serving != nil:
 		<-p.serving
+	case p.listener != nil:
+		errs = append(errs, p.listener.Close())
 	}
 	p.running.Wait()
 	limit, cancel := context.WithTimeout(context.Background(), p.opts.DrainTimeout)
