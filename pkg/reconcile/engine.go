@@ -333,6 +333,9 @@ func (w *work) store(ctx context.Context, s step, fx state.Effects, out Outcome)
 	if s.row.Rev == 0 && (fx.Remove || len(s.row.Replicas) == 0 && len(s.row.Intents) == 0) {
 		fx.Remove = true // there is nothing to remember: an absent row stays absent
 	}
+	if out == Settled {
+		fx.Conflicts = append(fx.Conflicts, w.supersede(ctx, &s.row, "")...)
+	}
 	fx.Conflicts = append(fx.Conflicts, w.recovered...)
 	_, err := w.cfg.Store.Commit(ctx, s.row, fx)
 	switch {

@@ -38,9 +38,26 @@ func (w *work) detect(ctx context.Context, s step) (Outcome, bool, error) {
 	}
 	due := now.Add(w.backoff(w.attempts + 4)) // should the resolver never answer
 	return w.store(ctx, s, state.Effects{
-		Conflicts: []state.Conflict{rec}, Events: []state.OutboxEvent{e},
+		Conflicts: append(w.supersede(ctx, &s.row, rec.ID), rec), Events: []state.OutboxEvent{e},
 		Dirty: &due, Attempts: w.attempts + 1, Reason: "a conflict waits for the conflict-resolver",
 	}, Conflicted)
+}
+
+// supersede closes the record of a conflict that was detected and whose heads changed before anybody decided it: what was
+// in it is in a later conflict, or was overwritten by a user. now is the conflict that the key is in, "" for none.
+func (e *Engine) supersede(ctx context.Context, row *state.Row, now string) []state.Conflict {
+	was := row.Pending
+	row.Pending = now
+	if was == "" || was == now {
+		return nil
+	}
+	old, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, was)
+	if err != nil || old.State != "detected" { // the record is for people: it never holds up a key
+		return nil
+	}
+	old.State, old.Resolved = "superseded", e.cfg.Clock.Now()
+	old.Reason = "its versions changed before it was decided"
+	return []state.Conflict{old}
 }
 
 func conflictID(group, key string, heads []version.ID) string {
@@ -247,6 +264,11 @@ func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version
 	if old, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, rec.ID); err == nil {
 		rec.Detected = old.Detected
 	}
+	closed := []state.Conflict{rec}
+	if row.Pending != rec.ID {
+		closed = append(e.supersede(ctx, &row, ""), rec)
+	}
+	row.Pending = ""
 	ev, err := e.cfg.Announce(event.ConflictResolved, event.Conflict{
 		Group: e.cfg.Group, Key: row.Key, ID: rec.ID, Heads: ids(heads), Winner: string(v.Winner), Policy: v.Policy, Copies: copies(losers), Reason: v.Reason,
 	})
@@ -256,7 +278,7 @@ func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version
 	e.cfg.Trace(Point{Line: "4c", Key: row.Key, Version: &r})
 	due := now.Add(5 * time.Second) // should the event be lost
 	_, err = e.cfg.Store.Commit(ctx, row, state.Effects{
-		Conflicts: []state.Conflict{rec}, Events: []state.OutboxEvent{ev}, Dirty: &due, Reason: "a resolved conflict waits to be propagated",
+		Conflicts: closed, Events: []state.OutboxEvent{ev}, Dirty: &due, Reason: "a resolved conflict waits to be propagated",
 	})
 	if err != nil {
 		return Pending, fmt.Errorf("store resolution: %w", err)

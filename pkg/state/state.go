@@ -26,6 +26,7 @@ type Row struct {
 	Counters version.Vector                  `json:"ctr,omitempty"` // last dot given, per replica and for the synchronizer
 	Replicas map[string]Replica              `json:"replicas,omitempty"`
 	Intents  []Intent                        `json:"intents,omitempty"`
+	Pending  string                          `json:"conflict,omitempty"` // id of a conflict that was detected and is not resolved yet
 
 	// DirtyMark names the key's dirty entry as Get saw it; 0: there was none. It is not part of the row: Rows leaves it 0
 	// and Commit doesn't store it. Whoever makes, replaces or repeats an entry gives it a mark that the key never had
@@ -125,7 +126,7 @@ type Conflict struct {
 	ID       string          `json:"id"`
 	Group    string          `json:"group"`
 	Key      string          `json:"key"`
-	State    string          `json:"state"` // detected, resolved
+	State    string          `json:"state"` // detected, resolved, superseded
 	Policy   string          `json:"policy"`
 	Reason   string          `json:"reason"`
 	Winner   version.Version `json:"winner"`
