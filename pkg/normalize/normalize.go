@@ -12,6 +12,7 @@ package normalize
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -37,6 +38,7 @@ type Poison struct {
 	Raw         []byte
 	ContentType string // "" is application/json
 	Reason      string
+	Record      int // which one of the message, from 1; 0 is unknown, or the whole message
 }
 
 // Change is one change of one object, as its provider told of it.
@@ -50,6 +52,7 @@ type Change struct {
 	// the time of the event have to.
 	Vague  bool
 	Object event.Object // with its key set by SetKey
+	Record int          // as in Poison
 }
 
 // Event is the CloudEvent of a change. recorded is our time; traceparent may be empty. The same change has the same id
@@ -85,6 +88,7 @@ func (c Change) Event(recorded time.Time, traceparent string) (cloudevents.Event
 
 // Message is what a decoder made of one message of a provider.
 type Message struct {
+	Raw     []byte // all of it: the dead letter of a message with several poisons
 	Changes []Change
 	Poison  []Poison
 	Ignored map[string]int // records that are no change of an object of ours, by the reason why they are passed over
@@ -105,14 +109,14 @@ type Delivered struct {
 }
 
 // Deliver hands the changes of a message to the sink and its poison to the dead letters. Good records are delivered
-// whatever the others are. An error means that the provider must send the message again; nothing is lost then, and the
+// whatever the others are; all poison of a message is one dead letter. An error means that the provider must send the message again; nothing is lost then, and the
 // events of the second delivery have the ids of the first.
 func Deliver(ctx context.Context, sink Sink, dead DeadLetters, m Message, now time.Time, traceparent string) (Delivered, error) {
 	d := Delivered{Poison: m.Poison}
 	for _, c := range m.Changes {
 		e, err := c.Event(now, traceparent)
 		if err != nil {
-			d.Poison = append(d.Poison, Poison{Raw: c.Object.Native, Reason: err.Error()})
+			d.Poison = append(d.Poison, Poison{Raw: c.Object.Native, Reason: err.Error(), Record: c.Record})
 			continue
 		}
 		d.Events = append(d.Events, e)
@@ -123,14 +127,44 @@ func Deliver(ctx context.Context, sink Sink, dead DeadLetters, m Message, now ti
 			return d, fmt.Errorf("publish %d events: %w", len(d.Events), err)
 		}
 	}
-	for _, p := range d.Poison {
-		contentType := p.ContentType
-		if contentType == "" {
-			contentType = cloudevents.ApplicationJSON
-		}
-		if err := dead.Store(ctx, p.Raw, contentType, p.Reason); err != nil {
-			return d, fmt.Errorf("store dead letter: %w", err)
-		}
+	if len(d.Poison) == 0 {
+		return d, nil
+	}
+	p := oneLetter(m.Raw, d.Poison)
+	if p.ContentType == "" {
+		p.ContentType = cloudevents.ApplicationJSON
+	}
+	if err := dead.Store(ctx, p.Raw, p.ContentType, p.Reason); err != nil {
+		return d, fmt.Errorf("store dead letter: %w", err)
 	}
 	return d, nil
+}
+
+const (
+	maxReasons = 10  // that a letter lists
+	maxReason  = 150 // bytes of each in the list
+)
+
+// oneLetter is what is kept of a message: a small body can hold very many poisons, and one letter for each of them would
+// let one sender fill the store.
+func oneLetter(raw []byte, poison []Poison) Poison {
+	if len(poison) == 1 {
+		return poison[0]
+	}
+	if raw == nil {
+		raw = poison[0].Raw
+	}
+	var list strings.Builder
+	fmt.Fprintf(&list, "%d records can never work", len(poison))
+	for _, p := range poison[:min(len(poison), maxReasons)] {
+		reason := p.Reason
+		if len(reason) > maxReason {
+			reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
+		}
+		fmt.Fprintf(&list, "; record %d: %s", p.Record, reason)
+	}
+	if more := len(poison) - maxReasons; more > 0 {
+		fmt.Fprintf(&list, "; and %d more", more)
+	}
+	return Poison{Raw: raw, Reason: list.String()}
 }

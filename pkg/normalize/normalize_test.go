@@ -66,22 +66,43 @@ func TestTrapRecordTwoOfThreeFailsAndTheRetryRepeatsRecordOneWithTheSameID(t *te
 
 func TestPoisonIsStoredAndTheGoodRecordsAreDelivered(t *testing.T) {
 	huge := change(strings.Repeat("k", event.MaxSize))
-	huge.Object.Native = []byte(`{"huge":1}`)
+	huge.Object.Native, huge.Record = []byte(`{"huge":1}`), 4
 	m := normalize.Message{
 		Changes: []normalize.Change{change("1"), huge, change("3")},
-		Poison:  []normalize.Poison{{Raw: []byte("x"), ContentType: "text/plain", Reason: "because"}},
+		Poison:  []normalize.Poison{{Raw: []byte("x"), ContentType: "text/plain", Reason: "because", Record: 2}},
+		Raw:     []byte(`{"all":1}`),
 	}
 	f := &flaky{deadOK: true}
 	d, err := normalize.Deliver(t.Context(), f, f, m, now, "")
 	if err != nil || len(f.taken) != 2 || len(d.Poison) != 2 {
 		t.Fatal(f.taken, d.Poison, err)
 	}
-	if f.dead[0] != "text/plain x because" || !strings.HasPrefix(f.dead[1], `application/json {"huge":1} make event`) {
+	want := `application/json {"all":1} 2 records can never work; record 2: because; record 4: make event`
+	if len(f.dead) != 1 || !strings.HasPrefix(f.dead[0], want) {
 		t.Errorf("%q", f.dead)
 	}
 	f.deadOK = false
 	if _, err := normalize.Deliver(t.Context(), f, f, m, now, ""); err == nil {
 		t.Error("a dead letter was lost")
+	}
+}
+
+func TestMuchPoisonIsOneSmallDeadLetter(t *testing.T) {
+	m := normalize.Message{Raw: []byte("{}")}
+	for i := range 5000 {
+		m.Poison = append(m.Poison, normalize.Poison{Reason: strings.Repeat("é", 1000), Record: i + 1})
+	}
+	f := &flaky{deadOK: true}
+	if _, err := normalize.Deliver(t.Context(), f, f, m, now, ""); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.dead) != 1 || len(f.dead[0]) > 2048 || !strings.HasSuffix(f.dead[0], "and 4990 more") {
+		t.Errorf("%d letters", len(f.dead))
+	}
+	m.Poison = m.Poison[:1]
+	m.Poison[0].Raw, m.Poison[0].Reason = []byte("alone"), "because"
+	if _, err := normalize.Deliver(t.Context(), f, f, m, now, ""); err != nil || f.dead[1] != "application/json alone because" {
+		t.Errorf("%q, %v", f.dead[1:], err)
 	}
 }
 

@@ -189,8 +189,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.meters.delivered(ctx, route.Name, m, done)
-	for _, p := range done.Poison {
-		h.config.Logger.WarnContext(ctx, "notification put to the dead letters", "store", route.Name, "reason", p.Reason)
+	if n := len(done.Poison); n > 0 { // one line, however many there are
+		h.config.Logger.WarnContext(ctx, "notification put to the dead letters", "store", route.Name, "poison", n, "reason", done.Poison[0].Reason)
 	}
 	w.WriteHeader(http.StatusOK)
 }

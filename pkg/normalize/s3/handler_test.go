@@ -294,7 +294,7 @@ func TestBucketsOfTheSameServerShareAnEndpoint(t *testing.T) {
 	if len(w.events) != 1 || w.events[0].Source() != "https://minio.example/b2" {
 		t.Errorf("%v", w.events)
 	}
-	if len(w.dead) != 2 || !strings.Contains(w.dead[0], `bucket "foreign" is not a replica`) || !strings.Contains(w.dead[1], `bucket "nobody"`) {
+	if len(w.dead) != 1 || !strings.Contains(w.dead[0], `record 2: bucket "foreign" is not a replica`) || !strings.Contains(w.dead[0], `record 3: bucket "nobody"`) {
 		t.Errorf("%q", w.dead)
 	}
 }

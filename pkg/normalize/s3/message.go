@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 
 	"github.com/bucketmesh/bucketmesh/pkg/normalize"
 )
@@ -56,6 +57,10 @@ func parse(body []byte) (payload, Shape) {
 	return p, ShapeUnknown
 }
 
+// maxRecords bounds what a message of two bytes per record costs. Servers tell of at most a thousand keys at once, and a
+// record with all it must have takes hundreds of bytes.
+const maxRecords = 10_000
+
 // Decode reads a message that is not wrapped by SNS: records, an EventBridge event or a test message. It never fails;
 // what can't be understood is poison. The native records in the result share memory with body.
 func Decode(body []byte, resolve Resolve) normalize.Message {
@@ -64,7 +69,7 @@ func Decode(body []byte, resolve Resolve) normalize.Message {
 }
 
 func decode(p *payload, shape Shape, body []byte, resolve Resolve) normalize.Message {
-	var m normalize.Message
+	m := normalize.Message{Raw: body}
 	whole := func(reason string) normalize.Message {
 		m.Poison = append(m.Poison, normalize.Poison{Raw: body, ContentType: contentType(body), Reason: reason})
 		return m
@@ -79,8 +84,18 @@ func decode(p *payload, shape Shape, body []byte, resolve Resolve) normalize.Mes
 		if err := json.Unmarshal(p.Records, &records); err != nil {
 			return whole("decode Records: " + err.Error())
 		}
-		for _, r := range records {
+		if len(records) > maxRecords {
+			return whole(fmt.Sprintf("%d Records: no server puts more than %d in one message", len(records), maxRecords))
+		}
+		for i, r := range records {
+			changes, poison := len(m.Changes), len(m.Poison)
 			decodeRecord(r, resolve, &m)
+			if len(m.Changes) > changes {
+				m.Changes[changes].Record = i + 1
+			}
+			if len(m.Poison) > poison {
+				m.Poison[poison].Record = i + 1
+			}
 		}
 	case ShapeSNS:
 		return whole("an SNS envelope inside of a message")

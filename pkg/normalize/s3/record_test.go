@@ -216,16 +216,35 @@ func TestTrapKeysThatDifferByATrailingSpaceStayTwo(t *testing.T) {
 	}
 }
 
-func TestTrapKeysThatAreNotUTF8StayWhatTheyAre(t *testing.T) {
-	if got := key(t, one(t, s3.AWS, records(rec{key: "%FFa"}))); got != "\xffa" {
-		t.Errorf("aws: %q", got)
+func TestKeysThatNoServerCanHoldArePoison(t *testing.T) {
+	raw := func(key string) []byte { return bytes.Replace(records(rec{key: "KEY"}), []byte("KEY"), []byte(key), 1) }
+	for _, tt := range []struct {
+		dialect s3.Dialect
+		body    []byte
+		reason  string
+	}{
+		{s3.AWS, records(rec{key: "%FFa"}), "not UTF-8"},
+		{s3.RGW, raw("\xff\\n\xfe\\u00e9"), "not UTF-8"},
+		{s3.AWS, records(rec{key: "a%00b"}), "NUL"},
+		{s3.VersityGW, raw("a\\u0000b"), "NUL"},
+		{s3.AWS, records(rec{key: strings.Repeat("k", 1025)}), "1025 bytes"},
+		{s3.AWS, records(rec{key: strings.Repeat("%C3%A9", 513)}), "1026 bytes"},
+	} {
+		m := s3.Decode(tt.body, store(tt.dialect))
+		if len(m.Changes) != 0 || len(m.Poison) != 1 || !strings.Contains(m.Poison[0].Reason, tt.reason) {
+			t.Errorf("%s: %d changes, poison %+v", tt.reason, len(m.Changes), m.Poison)
+		}
 	}
-	body := bytes.Replace(records(rec{key: "KEY"}), []byte("KEY"), []byte("\xff\\n\xfe\\u00e9"), 1)
-	c := one(t, s3.RGW, body)
-	if got := key(t, c); got != "\xff\n\xfeé" || c.Object.KeyBase64 == "" {
-		t.Errorf("rgw: %q", got)
+	if got := key(t, one(t, s3.AWS, records(rec{key: strings.Repeat("%C3%A9", 512)}))); len(got) != 1024 {
+		t.Errorf("a key of 1024 bytes became one of %d", len(got))
 	}
-	toEvent(t, c)
+}
+
+func TestMoreRecordsThanAnyServerSendsArePoisonAsAWhole(t *testing.T) {
+	body := []byte(`{"Records":[0` + strings.Repeat(",0", 100_000) + `]}`)
+	if m := s3.Decode(body, store(s3.AWS)); len(m.Poison) != 1 || !strings.Contains(m.Poison[0].Reason, "100001 Records") {
+		t.Errorf("%d poisons", len(m.Poison))
+	}
 }
 
 func TestTrapDeleteObjectsOfAThousandKeysHasAThousandIDs(t *testing.T) {
