@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -39,16 +40,19 @@ func (a *App) auditList() *cobra.Command {
 		Args:  noArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if limit < 1 || limit > 10_000 {
-			return usageError{fmt.Errorf("the flag --limit must be from 1 to 10000, not %d", limit)}
+		if err := checkLimit(limit); err != nil {
+			return err
 		}
 		return at.withState(cmd.Context(), a, func(_ string, _ state.Store, log audit.Log) error {
-			if !cmd.Flags().Changed("after") { // the newest are what a person looks for
+			if !cmd.Flags().Changed("after") && limit > 0 { // the newest are what a person looks for
 				head, err := log.Head(cmd.Context())
 				if err != nil {
 					return fmt.Errorf("read audit log: %w", err)
 				}
 				after = max(0, head.Seq-int64(limit))
+			}
+			if limit == 0 {
+				limit = math.MaxInt32 // a log takes 0 for its own default
 			}
 			entries, err := log.Range(cmd.Context(), after, limit)
 			if err != nil {
@@ -68,7 +72,7 @@ func (a *App) auditList() *cobra.Command {
 	at.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().Int64Var(&after, "after", 0, "begin behind the entry of this number (default: the newest entries)")
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many, up to 10000")
+	cmd.Flags().IntVar(&limit, "limit", 50, limitUsage)
 	return cmd
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 )
 
@@ -32,6 +33,7 @@ const (
 	Partial       Code = 4 // done in part: keys are left, which status lists
 	NotFound      Code = 5 // what was named is not there
 	Broken        Code = 6 // a verification found that something is not what it should be
+	Busy          Code = 7 // a process has the data directory and does not answer yet, or any more
 )
 
 // meaning of the codes, in their order.
@@ -43,6 +45,7 @@ var meaning = []string{
 	Partial:       "done in part: keys are left over, which `bucketmesh status` lists",
 	NotFound:      "what was named is not there",
 	Broken:        "a verification found that something is not what it should be",
+	Busy:          "a process has the data directory and can't be asked: it is starting, stopping, or a `bucketmesh sync`; try again in a moment",
 }
 
 // EnvNATS names the NATS server that --nats would.
@@ -77,12 +80,12 @@ func (a *App) Run(ctx context.Context, args []string) Code {
 	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return a.code
 	}
 	code := codeOf(err)
-	a.explain(err, code)
+	a.explain(err, code, cmd.CommandPath())
 	return code
 }
 
@@ -97,6 +100,9 @@ func codeOf(err error) Code {
 	}
 	if errors.As(err, new(usageError)) {
 		return Usage
+	}
+	if _, ok := errors.AsType[*pipeline.InUse](err); ok {
+		return Misconfigured
 	}
 	switch errkind.Of(err) {
 	case errkind.Invalid, errkind.PermissionDenied, errkind.Unauthenticated, errkind.Unsupported:
@@ -117,12 +123,12 @@ func (c *codedError) Unwrap() error { return c.error }
 
 func withCode(code Code, err error) error { return &codedError{err, code} }
 
-// explain prints an error for a person.
-func (a *App) explain(err error, code Code) {
+// explain prints an error of a command for a person.
+func (a *App) explain(err error, code Code, command string) {
 	fmt.Fprintf(a.Err, "bucketmesh: %v\n", err)
 	switch {
 	case code == Usage:
-		fmt.Fprintln(a.Err, "Run it with --help to see what there is.")
+		fmt.Fprintf(a.Err, "Run `%s --help` to see what there is.\n", command)
 	case errkind.Is(err, errkind.Unavailable):
 		fmt.Fprintln(a.Err, "This can pass by itself: something did not answer. If it does not, look at what the message names.")
 	}
@@ -165,9 +171,9 @@ func (a *App) Root() *cobra.Command {
 	return root
 }
 
-func noArgs(cmd *cobra.Command, args []string) error {
+func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s: unknown command or argument %q", cmd.CommandPath(), args[0])}
+		return usageError{fmt.Errorf("unknown command or argument %q", args[0])}
 	}
 	return nil
 }

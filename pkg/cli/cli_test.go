@@ -131,9 +131,12 @@ func TestExitCodes(t *testing.T) {
 		{"no credentials", []string{"validate", "-f", good}, nil, cli.Misconfigured, "BUCKETMESH_US_ACCESS_KEY_ID"},
 		{"document alone", []string{"validate", "-f", good, "--document-only"}, nil, cli.OK, "valid"},
 		{"invalid", []string{"validate", "-f", bad}, credentials, cli.Misconfigured, "spec.replicas[1].name"},
-		{"a directory that nothing used", []string{"status", "--data", empty}, nil, cli.Usage, "name the document with -f"},
+		{"a directory that nothing used", []string{"status", "--data", empty}, nil, cli.Misconfigured, empty + " is no data directory of bucketmesh"},
 		{"a directory that is not there", []string{"status", "-f", good, "--data", filepath.Join(empty, "typo")}, nil, cli.NotFound, "typo"},
 		{"listening to everybody", []string{"up", "-f", good, "--data", empty, "--listen", "0.0.0.0:0"}, credentials, cli.Misconfigured, "BUCKETMESH_WEBHOOK_TOKENS"},
+		{"a port that is none", []string{"up", "-f", good, "--data", empty, "--listen", "127.0.0.1:99000"}, credentials, cli.Usage, "65535"},
+		{"a limit below nothing", []string{"audit", "list", "--data", empty, "--limit", "-1"}, nil, cli.Usage, "0 (all)"},
+		{"help of a command", []string{"status", "now"}, nil, cli.Usage, "bucketmesh: unknown command or argument \"now\"\nRun `bucketmesh status --help`"},
 		{"up without credentials", []string{"up", "-f", good, "--data", empty}, nil, cli.Misconfigured, "BUCKETMESH_US_ACCESS_KEY_ID"},
 		{"replay of nothing", []string{"dead-letters", "replay", "--data", empty}, nil, cli.Usage, "--all"},
 		{"conflict without id", []string{"conflicts", "show", "--data", empty}, nil, cli.Usage, "name the id"},
@@ -169,6 +172,10 @@ func fill(t *testing.T) (dir string) {
 			t.Error(err)
 		}
 	}()
+	// An up would have left it, for the commands that name no document.
+	if err := os.WriteFile(filepath.Join(dir, "group.yaml"), []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	winner := version.Version{ID: "eu.2", Kind: version.Put, Origin: "eu", ProviderTime: at.UnixNano(), Content: version.Content{Size: 12}}
 	loser := version.Version{ID: "us.1", Kind: version.Put, Origin: "us", ProviderTime: at.Add(-time.Second).UnixNano(), Content: version.Content{Size: 11}}

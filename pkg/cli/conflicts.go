@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +35,12 @@ func (a *App) conflictsList() *cobra.Command {
 		Args:  noArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkLimit(limit); err != nil {
+			return err
+		}
+		if limit == 0 {
+			limit = math.MaxInt32 // a store takes 0 for its own default
+		}
 		return at.withState(cmd.Context(), a, func(group string, s state.Store, _ audit.Log) error {
 			filter := ""
 			if open {
@@ -55,7 +63,7 @@ func (a *App) conflictsList() *cobra.Command {
 	}
 	at.flags(cmd)
 	out.flag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many")
+	cmd.Flags().IntVar(&limit, "limit", 100, limitUsage)
 	cmd.Flags().BoolVar(&open, "unresolved", false, "only those that are not resolved yet")
 	return cmd
 }
@@ -66,9 +74,9 @@ func (a *App) conflictsShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show --data DIR ID",
 		Short: "Show one conflict: every write, who won and why, where the others are kept",
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError{fmt.Errorf("%s: name the id of one conflict, as conflicts list shows it", cmd.CommandPath())}
+				return usageError{errors.New("name the id of one conflict, as conflicts list shows it")}
 			}
 			return nil
 		},

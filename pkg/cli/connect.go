@@ -20,7 +20,7 @@ func (p *place) connect(ctx context.Context, a *App, open func(context.Context, 
 		}
 		client, err := control.Dial(ctx, path)
 		if err == nil {
-			return client, func() error { return nil }, nil
+			return client, func() error { return nil }, p.sameDocument(ctx, client)
 		}
 		if !errors.Is(err, control.ErrNobody) {
 			return nil, nil, err //nolint:wrapcheck // says what is wrong
@@ -31,10 +31,37 @@ func (p *place) connect(ctx context.Context, a *App, open func(context.Context, 
 		return nil, nil, err
 	}
 	pipe, err := open(ctx, o)
+	if used, ok := errors.AsType[*pipeline.InUse](err); ok {
+		return nil, nil, withCode(Busy, fmt.Errorf("process %s is starting or stopping, or a `bucketmesh sync` of its own; try again in a moment", used.PID))
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	return pipe, pipe.Close, nil
+}
+
+// sameDocument refuses a document that is not the one of the process that works on the data directory: it would be
+// ignored.
+func (p *place) sameDocument(ctx context.Context, running control.API) error {
+	if p.file == "" {
+		return nil
+	}
+	g, err := p.group()
+	if err != nil {
+		return err
+	}
+	want, err := pipeline.Digest(g)
+	if err != nil {
+		return err //nolint:wrapcheck // says "digest document"
+	}
+	s, err := running.Status(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // says what could not be read
+	}
+	if s.Document != want {
+		return withCode(Misconfigured, fmt.Errorf("process %d runs another document than %s; restart `bucketmesh up` with it, or leave -f out", s.PID, p.file))
+	}
+	return nil
 }
 
 // withAPI runs f with what connect found.

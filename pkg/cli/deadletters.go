@@ -33,6 +33,9 @@ func (a *App) deadLettersList() *cobra.Command {
 		Args:  noArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkLimit(limit); err != nil {
+			return err
+		}
 		return at.withAPI(cmd.Context(), a, pipeline.Inspect, func(api control.API) error {
 			letters, err := api.DeadLetters(cmd.Context(), limit)
 			if err != nil {
@@ -51,7 +54,7 @@ func (a *App) deadLettersList() *cobra.Command {
 	}
 	at.flags(cmd)
 	out.flag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "how many, 0 is all")
+	cmd.Flags().IntVar(&limit, "limit", 100, limitUsage)
 	return cmd
 }
 

@@ -47,6 +47,16 @@ func (o *output) print(w io.Writer, v any, table func(w io.Writer)) error {
 	return nil
 }
 
+// limitUsage is what every flag --limit means; checkLimit refuses what it can't.
+const limitUsage = "how many, 0 is all"
+
+func checkLimit(n int) error {
+	if n < 0 {
+		return usageError{fmt.Errorf("the flag --limit must be 0 (all) or more, not %d", n)}
+	}
+	return nil
+}
+
 // row writes one line of a table. The last cell is not padded.
 func row(w io.Writer, cells ...string) {
 	for i := range cells {

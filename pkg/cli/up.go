@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 )
@@ -55,10 +57,13 @@ func (p *place) group() (*config.Group, error) {
 		return config.LoadFile(p.file, config.Options{Providers: pipeline.Openers().Providers()}) //nolint:wrapcheck // names the file
 	}
 	g, err := pipeline.LoadGroup(p.data)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("%w; name the document with -f", err)}
+	switch {
+	case errkind.Is(err, errkind.NotFound):
+		return nil, withCode(Misconfigured, fmt.Errorf("%s is no data directory of bucketmesh: no document is in it; name the document with -f", p.data))
+	case errkind.Is(err, errkind.PermissionDenied):
+		return nil, fmt.Errorf("%w: run it as the user of `bucketmesh up`", err)
 	}
-	return g, nil
+	return g, err //nolint:wrapcheck // names the directory
 }
 
 func (a *App) up() *cobra.Command {
@@ -72,6 +77,9 @@ func (a *App) up() *cobra.Command {
 			"lost either way.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := pipeline.ListenHost(listen); err != nil {
+				return usageError{err}
+			}
 			o, err := at.options(a)
 			if err != nil {
 				return err
@@ -115,8 +123,14 @@ func (a *App) runUp(ctx context.Context, o pipeline.Options) (err error) {
 // greet says how to make the buckets tell of their changes.
 func (a *App) greet(p *pipeline.Pipeline, o pipeline.Options) {
 	fmt.Fprintf(a.Err, "bucketmesh: group %s is up. Have the buckets post their notifications to:\n", o.Group.Name)
+	unnamed := false
 	for _, r := range o.Group.Replicas {
-		fmt.Fprintf(a.Err, "  %-12s %s\n", r.Name, p.WebhookURL(r.Name))
+		url := p.WebhookURL(r.Name)
+		unnamed = unnamed || strings.HasPrefix(url, "http://HOST:")
+		fmt.Fprintf(a.Err, "  %-12s %s\n", r.Name, url)
+	}
+	if unnamed {
+		fmt.Fprintln(a.Err, "HOST is a name or an address of this machine that the servers reach.")
 	}
 	if len(o.Tokens) > 0 {
 		fmt.Fprintf(a.Err, "Senders show a token of $%s: MinIO as auth_token, others as the password in the URL.\n", env.Tokens)

@@ -111,7 +111,7 @@ func TestUpSurvivesKill(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.out), &result); err != nil || got.code != cli.OK || !result.Complete() || result.Keys < 21 {
 		t.Errorf("sync through the running process: %d %v %s%s", got.code, err, got.out, got.err)
 	}
-	if other := run(t, clusterEnv(), "up", "-f", group, "--data", dir, "--listen", "127.0.0.1:0"); other.code != cli.Failure || !strings.Contains(other.err, "uses it already") {
+	if other := run(t, clusterEnv(), "up", "-f", group, "--data", dir, "--listen", "127.0.0.1:0"); other.code != cli.Misconfigured || !strings.Contains(other.err, "uses it already") {
 		t.Errorf("a second process on the directory: %d %s", other.code, other.err)
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

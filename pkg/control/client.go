@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -35,6 +36,9 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	c, err := dial(ctx, "", "")
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, ErrNobody
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, errkind.New(errkind.PermissionDenied, "dial control socket: %w: run it as the user of `bucketmesh up`", err)
 	}
 	if err != nil {
 		return nil, errkind.New(errkind.Unavailable, "dial control socket: %w", err)

@@ -50,6 +50,20 @@ func SocketPath(dir string) (string, error) {
 // lockWait is how long a start waits for a command that looks at the directory; such a command is soon done.
 const lockWait = 10 * time.Second
 
+// lookWait is how long a command that only looks waits for another one of its kind.
+const lookWait = 2 * time.Second
+
+// InUse is the cause of an error that says that another process has the data directory. The error is of kind Conflict.
+type InUse struct {
+	Dir string
+	PID string // of the process; "" if it is not known
+}
+
+// Error implements error.
+func (u *InUse) Error() string {
+	return fmt.Sprintf("lock data directory %s: process %s uses it already", u.Dir, u.PID)
+}
+
 // dirLock makes this process the only user of a data directory. The system frees it when the process ends, however it ends.
 //
 // Whoever works on the directory holds two locks: its turn, then the directory. Whoever only looks takes the directory if
@@ -74,7 +88,7 @@ func lockDir(ctx context.Context, dir string, work bool) (*dirLock, error) {
 	l := &dirLock{}
 	var err error
 	if l.turn, err = flock(ctx, filepath.Join(dir, turnFile), 0); err == nil {
-		wait := time.Duration(0)
+		wait := lookWait
 		if work {
 			wait = lockWait
 			err = writePID(l.turn)
@@ -92,7 +106,10 @@ func lockDir(ctx context.Context, dir string, work bool) (*dirLock, error) {
 	_ = l.Close() // the first error is what matters
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		owner, _ := os.ReadFile(filepath.Join(dir, turnFile)) // only to be helpful
-		return nil, errkind.New(errkind.Conflict, "lock data directory %s: process %s uses it already", dir, strings.TrimSpace(string(owner)))
+		return nil, errkind.New(errkind.Conflict, "%w", &InUse{Dir: dir, PID: strings.TrimSpace(string(owner))})
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, errkind.New(errkind.PermissionDenied, "lock data directory %s: %w: run it as the user of `bucketmesh up`", dir, err)
 	}
 	return nil, errkind.New(errkind.Invalid, "lock data directory %s: %w", dir, err)
 }
@@ -129,6 +146,17 @@ func flock(ctx context.Context, path string, wait time.Duration) (*os.File, erro
 	}
 }
 
+// Digest is the SHA-256 of a group's document with every default spelled out, in lower-case hex: equal documents have
+// equal digests, however they are written.
+func Digest(g *config.Group) (string, error) {
+	text, err := config.Marshal(g)
+	if err != nil {
+		return "", fmt.Errorf("digest document: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // LoadGroup reads the document that the directory was last used with. It is NotFound if there is none.
 func LoadGroup(dir string) (*config.Group, error) {
 	g, err := config.LoadFile(filepath.Join(dir, groupFile), config.Options{})
@@ -138,12 +166,18 @@ func LoadGroup(dir string) (*config.Group, error) {
 	return g, nil
 }
 
-// claimDir notes which group the directory is for, and refuses another one: its events and its state are about the first.
-func claimDir(dir string, g *config.Group) error {
+// checkDir refuses a directory that is for another group: its events and its state are about that one.
+func checkDir(dir string, g *config.Group) error {
 	known, err := LoadGroup(dir)
 	if err == nil && known.Name != g.Name {
 		return errkind.New(errkind.Invalid, "data directory %s belongs to group %s, not to %s: give each group its own", dir, known.Name, g.Name)
 	}
+	return nil
+}
+
+// rememberGroup notes the document that the directory is used with. It is one that works: a start that fails, and a
+// command that only looks, leave the one that was there.
+func rememberGroup(dir string, g *config.Group) error {
 	text, err := config.Marshal(g)
 	if err != nil {
 		return fmt.Errorf("remember group: %w", err)

@@ -27,6 +27,8 @@ type Status struct {
 	PID     int       `json:"pid,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	URL     string    `json:"url,omitempty"` // for notifications
+	// Document is the Digest of the document that the process was started with.
+	Document string `json:"document,omitempty"`
 	state.Stats
 	OpenConflicts int             `json:"openConflicts"` // of all: not resolved yet
 	DirtyKeys     []state.Dirty   `json:"dirtyKeys"`     // some of them, the next ones that are due first
@@ -53,11 +55,19 @@ func (p *Pipeline) Status(ctx context.Context) (Status, error) {
 		s.PID, s.Started = os.Getpid(), p.began
 	}
 	var err error
+	if s.Running {
+		if s.Document, err = Digest(p.opts.Group); err != nil {
+			return s, err
+		}
+	}
 	if s.Stats, err = p.store.Stats(ctx, s.Group); err != nil {
 		return s, fmt.Errorf("read statistics: %w", err)
 	}
 	if s.DirtyKeys, err = p.store.Due(ctx, s.Group, time.Now().Add(farOff), maxDirty); err != nil {
 		return s, fmt.Errorf("read dirty keys: %w", err)
+	}
+	if s.DirtyKeys == nil {
+		s.DirtyKeys = []state.Dirty{} // JSON: a list
 	}
 	open, err := p.store.Conflicts(ctx, s.Group, "detected", maxOpen)
 	if err != nil {

@@ -116,7 +116,7 @@ func (p *Pipeline) nextScanAt(ctx context.Context, every time.Duration) time.Tim
 }
 
 func (p *Pipeline) setNextScan(ctx context.Context, at time.Time) {
-	if err := p.store.SetCursor(ctx, p.opts.Group.Name, nextScan, at.UTC().Format(time.RFC3339)); err != nil {
+	if err := p.store.SetCursor(ctx, p.opts.Group.Name, nextScan, at.UTC().Format(time.RFC3339)); err != nil && ctx.Err() == nil {
 		p.log.WarnContext(ctx, "time of the next scan is not remembered", "error", err)
 	}
 }
