@@ -52,7 +52,7 @@ func (a *App) runDemo(ctx context.Context, opts demo.Options, once bool, out *ou
 	lines := &demo.Lines{Out: a.Err}
 	opts.Progress = lines
 	var bars *stageBars
-	if a.Terminal(a.Err) {
+	if a.screen() {
 		bars = &stageBars{all: mpb.New(mpb.WithOutput(a.Err), mpb.WithWidth(32), mpb.WithAutoRefresh())}
 		opts.Progress = bars
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
 
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 )
@@ -20,7 +21,7 @@ type progress interface {
 func (a *App) newProgress(mode string) progress {
 	if mode == "auto" {
 		mode = "plain"
-		if a.Terminal(a.Err) {
+		if a.screen() {
 			mode = "bar"
 		}
 	}
@@ -31,6 +32,19 @@ func (a *App) newProgress(mode string) progress {
 		return &plain{w: a.Err}
 	}
 	return none{}
+}
+
+// screen reports whether standard error is a terminal that has room for a bar. One that says it is of no size (a pipe in
+// disguise, or a session without a window) would show nothing of it.
+func (a *App) screen() bool { return a.Terminal(a.Err) && wide(a.Err) }
+
+func wide(w io.Writer) bool {
+	f, ok := w.(interface{ Fd() uintptr })
+	if !ok {
+		return true
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0
 }
 
 type none struct{}
@@ -55,7 +69,7 @@ func (l *plain) update(p scan.Progress) {
 func (l *plain) end(p scan.Progress) { l.print(p) }
 
 func (l *plain) print(p scan.Progress) {
-	fmt.Fprintf(l.w, "compared %d keys: %d equal, %d different, of which %d are done and %d left over\n", p.Keys, p.Equal, p.Differ, p.Settled+p.Clashes, p.Pending)
+	fmt.Fprintf(l.w, "compared %d keys: %d equal, %d verified, %d different, of which %d are done and %d left over\n", p.Keys, p.Equal, p.Verified, p.Differ, p.Settled+p.Clashes, p.Pending)
 }
 
 // bar is for a terminal. How many keys there are is only known at the end: the state's count is the best guess.
@@ -74,7 +88,7 @@ func newBar(w io.Writer) *bar {
 }
 
 func (b *bar) update(p scan.Progress) {
-	done := p.Equal + p.Settled + p.Clashes + p.Pending
+	done := p.Equal + p.Verified + p.Settled + p.Clashes + p.Pending
 	b.text.set(fmt.Sprintf(" %d brought together, %d left over", p.Settled+p.Clashes, p.Pending))
 	b.bar.SetTotal(max(p.Known, p.Keys, done+1), false)
 	b.bar.SetCurrent(done)

@@ -28,7 +28,11 @@ func (a *App) sync() *cobra.Command {
 		Use:   "sync --data DIR [-f group.yaml]",
 		Short: "Compare all replicas now and bring together what differs",
 		Long: "Lists all replicas, compares them with the state and brings together what differs: what was there before the first start,\n" +
-			"and what no notification told of. A listing never deletes: a delete is carried on only where the state proves it.\n\n" +
+			"and what no notification told of. A listing never proves a delete. A key that the state knows at a replica and that the\n" +
+			"bucket itself, asked twice, does not have any more was deleted by a user: that is carried on to the other replicas.\n\n" +
+			"The table counts keys: EQUAL as the state says; VERIFIED had to be looked at (the state did not know them yet, or a\n" +
+			"listing does not tell enough) and were equal; DIFFERENT were not. Replicas that did not answer are named: the numbers\n" +
+			"are about the others.\n\n" +
 			"If a process works on the data directory, it does the work; otherwise this one does. An interrupted run goes on where\n" +
 			"it was. The exit code is 4 if keys are left over: status names them and says why.",
 		Args: noArgs,
@@ -76,8 +80,11 @@ func summary(w io.Writer, p scan.Progress) {
 	if p.Resumed != "" {
 		fmt.Fprintf(w, "Went on after the key %s, where an earlier run was interrupted.\n", visible(p.Resumed))
 	}
-	row(w, "KEYS", "EQUAL", "DIFFERENT", "BROUGHT TOGETHER", "IN CONFLICT, RESOLVED", "LEFT OVER")
-	row(w, number(p.Keys), number(p.Equal), number(p.Differ), number(p.Settled), number(p.Clashes), number(p.Pending))
+	row(w, "KEYS", "EQUAL", "VERIFIED", "DIFFERENT", "BROUGHT TOGETHER", "IN CONFLICT, RESOLVED", "LEFT OVER")
+	row(w, number(p.Keys), number(p.Equal), number(p.Verified), number(p.Differ), number(p.Settled), number(p.Clashes), number(p.Pending))
+	if len(p.Skipped) > 0 {
+		fmt.Fprintf(w, "%d equal at the replicas that answered (%s).\n", p.Equal+p.Verified, strings.Join(p.Answered, ", "))
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Skipped)) {
 		fmt.Fprintf(w, "Replica %s was not compared: %s\n", name, p.Skipped[name])
 	}

@@ -111,6 +111,13 @@ func TestUpSurvivesKill(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.out), &result); err != nil || got.code != cli.OK || !result.Complete() || result.Keys < 21 {
 		t.Errorf("sync through the running process: %d %v %s%s", got.code, err, got.out, got.err)
 	}
+	document := write(t, "other.yaml", c.Document+"  scan: {every: 7h}\n")
+	if other := run(t, clusterEnv(), "sync", "-f", document, "--data", dir); other.code != cli.Misconfigured || !strings.Contains(other.err, "runs another document") {
+		t.Errorf("sync with another document: %d %s", other.code, other.err)
+	}
+	if same := run(t, clusterEnv(), "status", "-f", group, "--data", dir); same.code != cli.OK {
+		t.Errorf("status with the document that runs: %d %s", same.code, same.err)
+	}
 	if other := run(t, clusterEnv(), "up", "-f", group, "--data", dir, "--listen", "127.0.0.1:0"); other.code != cli.Misconfigured || !strings.Contains(other.err, "uses it already") {
 		t.Errorf("a second process on the directory: %d %s", other.code, other.err)
 	}
@@ -145,7 +152,7 @@ func TestSyncInPart(t *testing.T) {
 	c.Sites["c"].Stop()
 	c.Sites["a"].Put("k", "2")
 	got := run(t, clusterEnv(), "sync", "--data", dir)
-	if got.code != cli.Partial || !strings.Contains(got.out, "Replica c was not compared") {
+	if got.code != cli.Partial || !strings.Contains(got.out, "Replica c was not compared") || !strings.Contains(got.out, "equal at the replicas that answered (a, b).") {
 		t.Errorf("%d %s%s", got.code, got.out, got.err)
 	}
 	if got, _ := c.Sites["b"].Get("k"); got != "2" {

@@ -25,6 +25,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 const (
@@ -61,17 +62,21 @@ type Config struct {
 
 // Progress of a scan, and its result.
 type Progress struct {
-	Resumed string            `json:"resumed,omitempty"` // the key after which this run went on; "" is from the beginning
-	Known   int64             `json:"known"`             // keys in the state when it started
-	Keys    int64             `json:"keys"`              // compared
-	Equal   int64             `json:"equal"`             // as the state says
-	Differ  int64             `json:"differ"`            // looked at
-	Settled int64             `json:"settled"`           // of those: the same everywhere now
-	Clashes int64             `json:"conflicts"`         // of those: in conflict, resolved now
-	Pending int64             `json:"pending"`           // of those: could not be finished; the dirty set has them, with the reason
-	Last    string            `json:"last,omitempty"`    // key
-	Skipped map[string]string `json:"skipped,omitempty"` // replicas whose listing failed, and why
-	Done    bool              `json:"done"`
+	Resumed string `json:"resumed,omitempty"` // the key after which this run went on; "" is from the beginning
+	Known   int64  `json:"known"`             // keys in the state when it started
+	Keys    int64  `json:"keys"`              // compared
+	Equal   int64  `json:"equal"`             // as the state says
+	// Verified: a look was needed, because the state does not know the key yet or a listing does not tell enough, and the
+	// replicas were equal. Nothing was changed.
+	Verified int64             `json:"verified"`
+	Differ   int64             `json:"differ"`             // looked at, and not equal; while a batch is under way also what is verified
+	Settled  int64             `json:"settled"`            // of those: the same everywhere now
+	Clashes  int64             `json:"conflicts"`          // of those: in conflict, resolved now
+	Pending  int64             `json:"pending"`            // of those: could not be finished; the dirty set has them, with the reason
+	Last     string            `json:"last,omitempty"`     // key
+	Skipped  map[string]string `json:"skipped,omitempty"`  // replicas whose listing failed, and why
+	Answered []string          `json:"answered,omitempty"` // the other replicas, at the end
+	Done     bool              `json:"done"`
 }
 
 // Complete reports whether everything was compared and brought together.
@@ -85,7 +90,7 @@ func Run(ctx context.Context, c Config) (Progress, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &run{Config: c}
+	s := &run{Config: c, alike: map[string]version.ID{}}
 	err := s.all(ctx)
 	s.Config.Progress(s.p)
 	return s.p, err
@@ -96,6 +101,9 @@ type run struct {
 	p     Progress
 	batch []string
 	seen  int64 // keys, filtered ones included
+	// alike are the keys of the batch whose listings show no difference, with the version that the state has everywhere;
+	// "" if it does not know the key.
+	alike map[string]version.ID
 }
 
 func (s *run) all(ctx context.Context) error {
@@ -130,6 +138,11 @@ func (s *run) all(ctx context.Context) error {
 	}
 	if err := s.settle(ctx, ""); err != nil {
 		return err
+	}
+	for _, l := range listings {
+		if l.err == nil {
+			s.p.Answered = append(s.p.Answered, l.Name)
+		}
 	}
 	s.p.Done = true
 	return nil
@@ -192,7 +205,8 @@ func (s *run) compare(key string, listings []*listing, r *rows) {
 		row = h
 		r.next()
 	}
-	same := row != nil
+	same, alike := row != nil, true
+	var first *driver.Attrs
 	for _, l := range listings {
 		a := l.head()
 		if a != nil && a.Key == key {
@@ -202,6 +216,13 @@ func (s *run) compare(key string, listings []*listing, r *rows) {
 		}
 		if l.err == nil && row != nil && (l.HidesEdits && a != nil || !agrees(row.Replicas[l.Name], a)) {
 			same = false
+		}
+		if l.err == nil {
+			alike = alike && a != nil && shows(row, l.Name, a)
+			if first == nil {
+				first = a
+			}
+			alike = alike && a.Size == first.Size && a.ETag == first.ETag && a.ETag != ""
 		}
 	}
 	if !s.Match(key) {
@@ -215,6 +236,30 @@ func (s *run) compare(key string, listings []*listing, r *rows) {
 	}
 	s.p.Differ++
 	s.batch = append(s.batch, key)
+	switch {
+	case !alike || row != nil && !level(row, listings):
+	case row == nil:
+		s.alike[key] = ""
+	default:
+		s.alike[key] = row.Replicas[listings[0].Name].Version
+	}
+}
+
+// shows reports whether a listing has the object that the row says is at a replica, as far as it tells. A row that is not
+// there says nothing.
+func shows(row *state.Row, replica string, a *driver.Attrs) bool {
+	if row == nil {
+		return true
+	}
+	r := row.Replicas[replica]
+	return r.Status == state.StatusOK && r.Tentative == "" && r.Print.Present && r.Print.Tag == tagOf(a)
+}
+
+func tagOf(a *driver.Attrs) string {
+	if a.Tag != "" {
+		return a.Tag
+	}
+	return a.ETag
 }
 
 // agrees reports whether a listing shows what the row says of a replica. Listings tell no metadata and, in some servers,
@@ -226,11 +271,7 @@ func agrees(r state.Replica, a *driver.Attrs) bool {
 	if a == nil {
 		return true
 	}
-	tag := a.Tag
-	if tag == "" {
-		tag = a.ETag
-	}
-	return tag == r.Print.Tag && r.Print.ModTime != 0 && time.Unix(0, r.Print.ModTime).Unix() == a.ModTime.Unix()
+	return tagOf(a) == r.Print.Tag && r.Print.ModTime != 0 && time.Unix(0, r.Print.ModTime).Unix() == a.ModTime.Unix()
 }
 
 // level reports whether the row says that all replicas hold one version.
@@ -245,14 +286,14 @@ func level(row *state.Row, listings []*listing) bool {
 
 // settle looks at the keys of the batch and then moves the cursor to a key; "" is the end.
 func (s *run) settle(ctx context.Context, at string) error {
-	batch := s.batch
-	s.batch = s.batch[:0:0]
+	batch, alike := s.batch, s.alike
+	s.batch, s.alike = s.batch[:0:0], map[string]version.ID{}
 	if len(batch) > 0 {
 		err := s.Store.MarkDirty(ctx, s.Group, batch, s.Now().Add(claim), "a scan found it different")
 		if err != nil {
 			return fmt.Errorf("mark keys dirty: %w", err)
 		}
-		if err := s.lookAt(ctx, batch); err != nil {
+		if err := s.lookAt(ctx, batch, alike); err != nil {
 			return err
 		}
 	}
@@ -263,8 +304,28 @@ func (s *run) settle(ctx context.Context, at string) error {
 	return nil
 }
 
+// unchanged reports whether a key that was looked at, and whose listings showed no difference, is still at the version
+// that the state had: an edit of metadata, which no listing shows, would have made another one. If the state can't be
+// asked, the key counts as different.
+func (s *run) unchanged(ctx context.Context, key string, alike map[string]version.ID) bool {
+	before, ok := alike[key]
+	if !ok || before == "" {
+		return ok
+	}
+	row, err := s.Store.Get(ctx, s.Group, key)
+	if err != nil {
+		return false
+	}
+	for _, src := range s.Sources {
+		if row.Replicas[src.Name].Version != before {
+			return false
+		}
+	}
+	return true
+}
+
 // lookAt reconciles a batch. Trouble with one key leaves it to the dirty set, where it is already.
-func (s *run) lookAt(ctx context.Context, batch []string) error {
+func (s *run) lookAt(ctx context.Context, batch []string, alike map[string]version.ID) error {
 	var mu sync.Mutex // guards s.p, and keeps calls of Progress apart
 	var g errgroup.Group
 	g.SetLimit(max(s.Parallel, 1))
@@ -274,6 +335,7 @@ func (s *run) lookAt(ctx context.Context, batch []string) error {
 		}
 		g.Go(func() error {
 			out, err := s.Reconcile(ctx, key)
+			verified := err == nil && out == reconcile.Settled && s.unchanged(ctx, key, alike)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -286,6 +348,9 @@ func (s *run) lookAt(ctx context.Context, batch []string) error {
 				s.p.Pending++
 			case out == reconcile.Conflicted:
 				s.p.Clashes++
+			case verified:
+				s.p.Verified++
+				s.p.Differ--
 			default:
 				s.p.Settled++
 			}
