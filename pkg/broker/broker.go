@@ -128,6 +128,8 @@ type Broker struct {
 
 	interest atomic.Bool // at least one trigger is declared
 
+	eventsHealth, deadHealth health
+
 	// Close ends fetching first, then waits for handlers, then cancels those that are left.
 	fetching    context.Context
 	stopFetch   context.CancelFunc

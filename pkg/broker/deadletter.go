@@ -46,10 +46,12 @@ type DeadLetter struct {
 
 // StoreRaw keeps a message that could not be understood, for a person to look at. It is in the store when StoreRaw returns
 // nil; then the sender may be told to forget it. What is larger than the store takes is cut, which the letter says.
+// The same message with the same reason is kept once within Config.Dedupe.
 func (b *Broker) StoreRaw(ctx context.Context, raw []byte, contentType, reason string) error {
-	whole := len(raw)
+	whole, id := len(raw), messageID("raw", string(raw), reason)
 	raw = raw[:min(int64(whole), b.nc.MaxPayload()-headerSpace)]
 	m := deadMessage(b.names.raw, raw, contentType, reason)
+	m.Header.Set(jetstream.MsgIDHeader, id)
 	if len(raw) < whole {
 		m.Header.Set(headerCut, strconv.Itoa(whole))
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
@@ -64,8 +65,12 @@ func (b *Broker) checkInterest(ctx context.Context) error {
 	return nil
 }
 
-// publish sends messages and waits until all are acknowledged.
+// publish sends messages of one stream and waits until all are acknowledged.
 func (b *Broker) publish(ctx context.Context, msgs ...*nats.Msg) error {
+	h := &b.eventsHealth
+	if len(msgs) > 0 && strings.HasPrefix(msgs[0].Subject, b.cfg.Name+".dead.") {
+		h = &b.deadHealth
+	}
 	futures := make([]jetstream.PubAckFuture, len(msgs))
 	for i, m := range msgs {
 		f, err := b.js.PublishMsgAsync(m)
@@ -78,11 +83,16 @@ func (b *Broker) publish(ctx context.Context, msgs ...*nats.Msg) error {
 	for _, f := range futures {
 		select {
 		case <-f.Ok():
+			h.note(time.Now(), nil)
 		case err := <-f.Err():
+			h.note(time.Now(), err)
 			if first == nil {
 				first = storeError(err)
 			}
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) { // no answer is a failure, a caller that left is none
+				h.note(time.Now(), ctx.Err())
+			}
 			return errkind.New(errkind.Unavailable, "wait for acknowledgement: %w", context.Cause(ctx))
 		}
 	}

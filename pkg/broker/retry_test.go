@@ -180,7 +180,9 @@ func TestTimeoutIsAFailedTry(t *testing.T) {
 
 func TestFailedEventStaysWithItsTriggerWhileDeadLettersAreFull(t *testing.T) {
 	b := open(t, Config{MaxDeadBytes: 4 << 10})
-	for b.StoreRaw(t.Context(), make([]byte, 512), "text/plain", "fills the store") == nil {
+	for _, size := range []int{512, 1} { // large ones, then what is left
+		for i := 0; b.StoreRaw(t.Context(), make([]byte, size), "text/plain", fmt.Sprint("fills the store ", i)) == nil; i++ {
+		}
 	}
 	var got recorder
 	subscribe(t, b, Trigger{Name: "one", Retry: -1, RetryAfterMax: 5 * time.Millisecond}, func(_ context.Context, e event.Event) error {
@@ -277,6 +279,21 @@ func TestReplayOfWhatNobodyTakes(t *testing.T) {
 		if err := b.Replay(t.Context(), id); !errkind.Is(err, errkind.Invalid) {
 			t.Errorf("replay of %q: %v, want invalid", id, err)
 		}
+	}
+}
+
+func TestRawMessageThatIsSentAgainIsOneDeadLetter(t *testing.T) {
+	b := open(t, Config{})
+	for range 3 {
+		if err := b.StoreRaw(t.Context(), []byte("{"), "application/json", "no record"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.StoreRaw(t.Context(), []byte("{"), "application/json", "another reason"); err != nil {
+		t.Fatal(err)
+	}
+	if l := letters(t, b); len(l) != 2 {
+		t.Errorf("letters: %+v", l)
 	}
 }
 

@@ -122,6 +122,7 @@ func (p *Pipeline) start(ctx context.Context) error {
 		}
 	})
 	p.running.Go(func() { p.scans(run) })
+	p.running.Go(func() { p.failWhen(run, p.broker.Broken) })
 	return nil
 }
 
@@ -159,7 +160,7 @@ func (p *Pipeline) serve(run context.Context) error {
 			Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
 				_, _, err := p.store.NextDue(ctx, p.opts.Group.Name)
 				return err //nolint:wrapcheck // logged with its name
-			}}},
+			}}, {Name: "broker", Do: func(context.Context) error { return p.broker.Ready() }}},
 		})
 		if err != nil {
 			p.failWith(err)
@@ -167,6 +168,26 @@ func (p *Pipeline) serve(run context.Context) error {
 	}()
 	return nil
 }
+
+// failWhen ends the pipeline when broken has an error: what only a new process can mend is for the supervisor.
+func (p *Pipeline) failWhen(run context.Context, broken func() error) {
+	tick := time.NewTicker(brokenEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-run.Done():
+			return
+		case <-tick.C:
+		}
+		if err := broken(); err != nil {
+			p.log.Error("pipeline can't go on", "error", err)
+			p.failWith(err)
+			return
+		}
+	}
+}
+
+const brokenEvery = 2 * time.Second
 
 func (p *Pipeline) failWith(err error) {
 	p.fail.Do(func() {
