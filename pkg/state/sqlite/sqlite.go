@@ -21,7 +21,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -95,6 +97,9 @@ func (s *Store) open(ctx context.Context, path string, o Options) error {
 	if err != nil {
 		return fmt.Errorf("find file: %w", err)
 	}
+	if err := createPrivate(abs, abs+".migrate"); err != nil {
+		return err
+	}
 	unlock, err := lockFile(ctx, abs+".migrate", o.BusyTimeout)
 	if err != nil {
 		return fmt.Errorf("lock for migration: %w", err)
@@ -145,6 +150,24 @@ func connect(path string, busy time.Duration, pragmas ...string) (*sql.DB, error
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	return db, nil
+}
+
+// createPrivate makes files that only the owner may read, as the state names all keys; SQLite would go by the umask. It
+// gives -wal and -shm the mode of the database. A file that is there keeps its mode: that is its owner's choice.
+func createPrivate(paths ...string) error {
+	for _, path := range paths {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("create file: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("create file: %w", err)
+		}
+	}
+	return nil
 }
 
 // lockFile holds a lock that the operating system takes back when the process dies: the exclusive lock of a second,
