@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"sync"
 	"time"
 
@@ -12,9 +13,10 @@ import (
 )
 
 const (
-	maxCerts    = 32             // one per region and rotation; whoever sends other URLs must not fill the memory
-	certTTL     = 24 * time.Hour // SNS rotates by changing the URL, so this only bounds how long a mistake lives
-	maxCertSize = 64 << 10       // bytes
+	maxCerts    = 32               // one per region and rotation; whoever sends other URLs must not fill the memory
+	certTTL     = 24 * time.Hour   // SNS rotates by changing the URL, so this only bounds how long a mistake lives
+	maxCertSize = 64 << 10         // bytes
+	failureTTL  = 30 * time.Second // how long a failure is the answer: strangers must not make us ask and ask
 )
 
 // certCache remembers the keys behind certificate URLs that passed checkURL.
@@ -31,6 +33,8 @@ type certEntry struct {
 	cert    *x509.Certificate
 	key     *rsa.PublicKey
 	fetched time.Time
+	failed  time.Time
+	err     error // of the fetch that failed
 }
 
 func newCertCache(client Doer, now func() time.Time) *certCache {
@@ -44,9 +48,17 @@ func (c *certCache) key(ctx context.Context, from string) (*rsa.PublicKey, error
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := c.now()
+	if e.err != nil && now.Sub(e.failed) < failureTTL {
+		return nil, e.err
+	}
 	if e.key == nil || now.Sub(e.fetched) > certTTL {
-		if err := e.fetch(ctx, c.client, from, now); err != nil {
-			c.drop(from, e)
+		e.err = e.fetch(ctx, c.client, from, now)
+		if e.err != nil {
+			err := e.err
+			if errors.Is(ctx.Err(), context.Canceled) { // the sender left: nothing was learned
+				e.err = nil
+			}
+			e.failed = now
 			return nil, err
 		}
 	}

@@ -41,7 +41,7 @@ type Envelope struct {
 }
 
 // snsHost is the only kind of host that certificates and confirmations are fetched from.
-var snsHost = regexp.MustCompile(`^sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?$`)
+var snsHost = regexp.MustCompile(`^sns\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
 
 // Doer does HTTP requests. It must not follow redirects: http.Client does unless told otherwise.
 type Doer interface {
@@ -91,7 +91,7 @@ func (v *Verifier) Verify(ctx context.Context, e *Envelope, topics []string) err
 	if err != nil {
 		return errkind.New(errkind.Unauthenticated, "verify sns message: signature: %w", err)
 	}
-	if err := checkURL(e.SigningCertURL, true); err != nil {
+	if err := checkURL(e.SigningCertURL, e.TopicArn, true); err != nil {
 		return err
 	}
 	key, err := v.certs.key(ctx, e.SigningCertURL)
@@ -152,7 +152,7 @@ func signedText(e *Envelope) ([]byte, error) {
 // Confirm answers a verified SubscriptionConfirmation. Errors: Unauthenticated for a URL that is not SNS's, Unavailable
 // if SNS can't be reached or does not confirm.
 func (v *Verifier) Confirm(ctx context.Context, e *Envelope) error {
-	if err := checkURL(e.SubscribeURL, false); err != nil {
+	if err := checkURL(e.SubscribeURL, e.TopicArn, false); err != nil {
 		return err
 	}
 	if _, err := fetch(ctx, v.client, e.SubscribeURL, 64<<10); err != nil {
@@ -161,13 +161,18 @@ func (v *Verifier) Confirm(ctx context.Context, e *Envelope) error {
 	return nil
 }
 
-// checkURL lets only https URLs of SNS's own hosts through, without user, port or other disguise.
-func checkURL(raw string, pem bool) error {
+// checkURL lets only https URLs of the host of SNS in the topic's own region through, without user, port or other disguise.
+func checkURL(raw, topic string, pem bool) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "https" || u.User != nil || u.Opaque != "" || !snsHost.MatchString(u.Host) {
 		return errkind.New(errkind.Unauthenticated, "verify sns message: %q is not an https URL of sns", raw)
 	}
-	if pem && (!strings.HasSuffix(u.Path, ".pem") || u.RawQuery != "") {
+	arn := strings.Split(topic, ":") // arn:partition:sns:region:account:name
+	if len(arn) != 6 || snsHost.FindStringSubmatch(u.Host)[1] != arn[3] {
+		return errkind.New(errkind.Unauthenticated, "verify sns message: %q is not in the region of topic %q", raw, topic)
+	}
+	// The cache goes by the URL: one certificate must not have many.
+	if pem && (!strings.HasSuffix(u.Path, ".pem") || strings.ContainsAny(raw, "?#")) {
 		return errkind.New(errkind.Unauthenticated, "verify sns message: %q is no certificate", raw)
 	}
 	return nil

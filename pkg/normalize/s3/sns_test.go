@@ -29,8 +29,9 @@ import (
 )
 
 const (
-	topic   = "arn:aws:sns:us-east-1:111122223333:media"
-	certURL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
+	topic      = "arn:aws:sns:us-east-1:111122223333:media"
+	chinaTopic = "arn:aws-cn:sns:cn-north-1:111122223333:media"
+	certURL    = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
 )
 
 // aws stands in for SNS's web server: it hands out the certificate, takes confirmations and remembers who asked.
@@ -130,7 +131,7 @@ func (a *aws) verifier(maxAge time.Duration) *s3.Verifier {
 }
 
 func verify(a *aws, e s3.Envelope) error {
-	return a.verifier(24*time.Hour).Verify(context.Background(), &e, []string{"arn:other", topic})
+	return a.verifier(24*time.Hour).Verify(context.Background(), &e, []string{"arn:other", chinaTopic, topic})
 }
 
 func TestTrapSNSSignatureVersions1And2(t *testing.T) {
@@ -138,13 +139,15 @@ func TestTrapSNSSignatureVersions1And2(t *testing.T) {
 	subject, empty := "Amazon S3 Notification", ""
 	for _, version := range []string{"1", "2"} {
 		for name, change := range map[string]func(*s3.Envelope){
-			"subject absent":     func(*s3.Envelope) {},
-			"subject present":    func(e *s3.Envelope) { e.Subject = &subject },
-			"subject empty":      func(e *s3.Envelope) { e.Subject = &empty },
-			"escaped newlines":   func(e *s3.Envelope) { e.Message = "a\nb\\nc\t\"日本\"" },
-			"confirmation":       func(e *s3.Envelope) { *e = subscription() },
-			"unsubscription":     func(e *s3.Envelope) { *e = subscription(); e.Type = "UnsubscribeConfirmation" },
-			"china":              func(e *s3.Envelope) { e.SigningCertURL = "https://sns.cn-north-1.amazonaws.com.cn/x.pem" },
+			"subject absent":   func(*s3.Envelope) {},
+			"subject present":  func(e *s3.Envelope) { e.Subject = &subject },
+			"subject empty":    func(e *s3.Envelope) { e.Subject = &empty },
+			"escaped newlines": func(e *s3.Envelope) { e.Message = "a\nb\\nc\t\"日本\"" },
+			"confirmation":     func(e *s3.Envelope) { *e = subscription() },
+			"unsubscription":   func(e *s3.Envelope) { *e = subscription(); e.Type = "UnsubscribeConfirmation" },
+			"china": func(e *s3.Envelope) {
+				e.TopicArn, e.SigningCertURL = chinaTopic, "https://sns.cn-north-1.amazonaws.com.cn/x.pem"
+			},
 			"clock a bit behind": func(e *s3.Envelope) { e.Timestamp = now.Add(time.Minute).Format(time.RFC3339) },
 		} {
 			e := notification("{}")
@@ -227,10 +230,49 @@ var badURLs = []string{
 	"https://sns.us-east-1.amazonaws.com%00/x.pem", "https:sns.us-east-1.amazonaws.com/x.pem",
 }
 
+func TestSNSURLsAreOfTheRegionOfTheirTopic(t *testing.T) {
+	a := newAWS(t)
+	e := notification("{}")
+	e.SigningCertURL = "https://sns.eu-west-1.amazonaws.com/x.pem"
+	if err := verify(a, a.sign(t, e)); !errkind.Is(err, errkind.Unauthenticated) {
+		t.Errorf("certificate: %v", err)
+	}
+	e = subscription()
+	e.SubscribeURL = strings.Replace(e.SubscribeURL, "us-east-1", "eu-west-1", 1)
+	if err := a.verifier(0).Confirm(t.Context(), &e); !errkind.Is(err, errkind.Unauthenticated) {
+		t.Errorf("confirmation: %v", err)
+	}
+	if a.requests() != 0 {
+		t.Errorf("asked for %v", a.asked)
+	}
+}
+
+func TestSNSCertificateFailureIsRememberedForAWhile(t *testing.T) {
+	a := newAWS(t)
+	clock := now
+	v := s3.NewVerifier(a, func() time.Time { return clock }, 0)
+	a.answer = func(*http.Request) (*http.Response, error) { return reply(503, nil), nil }
+	e := a.sign(t, notification("{}"))
+	for range 5 {
+		if err := v.Verify(t.Context(), &e, []string{topic}); !errkind.Is(err, errkind.Unavailable) {
+			t.Fatal(err)
+		}
+		clock = clock.Add(time.Second)
+	}
+	if a.requests() != 1 {
+		t.Errorf("%d requests", a.requests())
+	}
+	clock, a.answer = clock.Add(30*time.Second), nil
+	if err := v.Verify(t.Context(), &e, []string{topic}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTrapSNSLookAlikeCertificateHosts(t *testing.T) {
 	a := newAWS(t)
 	for _, u := range append(badURLs, "https://sns.us-east-1.amazonaws.com/x.exe", "https://sns.us-east-1.amazonaws.com/?x.pem",
-		"https://sns.us-east-1.amazonaws.com/x.pem?redirect=evil") {
+		"https://sns.us-east-1.amazonaws.com/x.pem?redirect=evil", "https://sns.us-east-1.amazonaws.com/x.pem?",
+		"https://sns.us-east-1.amazonaws.com/x.pem#1", "https://sns.us-east-1.amazonaws.com/x.pem#") {
 		e := notification("{}")
 		e.SigningCertURL = u
 		if err := verify(a, a.sign(t, e)); !errkind.Is(err, errkind.Unauthenticated) {
@@ -296,13 +338,14 @@ func TestSNSCertificateTrouble(t *testing.T) {
 			return reply(200, certificate(t, a.key, now.Add(time.Hour), now.Add(2*time.Hour))), nil
 		}},
 	} {
-		v := a.verifier(0)
+		clock := now
+		v := s3.NewVerifier(a, func() time.Time { return clock }, 0)
 		e := a.sign(t, notification("{}"))
 		a.answer = c.answer
 		if err := v.Verify(t.Context(), &e, []string{topic}); !errkind.Is(err, c.kind) {
 			t.Errorf("%s: %v", name, err)
 		}
-		a.answer = nil
+		a.answer, clock = nil, now.Add(time.Minute)
 		if err := v.Verify(t.Context(), &e, []string{topic}); err != nil {
 			t.Errorf("after %s: %v", name, err)
 		}
