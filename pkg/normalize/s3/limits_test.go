@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +19,9 @@ func TestBodyThatNeverEndsIsGivenUpAfterTheTimeout(t *testing.T) {
 	defer server.Close()
 	body, feed := io.Pipe()
 	defer feed.Close() // never written to
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/s3/us", body)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // far more than it takes
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/s3/us", body)
 	if err != nil {
 		t.Fatal(err)
 	}
