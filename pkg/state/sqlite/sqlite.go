@@ -161,10 +161,10 @@ func createPrivate(paths ...string) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("create file: %w", err)
+			return errkind.New(errkind.Unavailable, "open state: create file: %w", err) // as SQLite's own CANTOPEN
 		}
 		if err := f.Close(); err != nil {
-			return fmt.Errorf("create file: %w", err)
+			return errkind.New(errkind.Unavailable, "open state: create file: %w", err) // as SQLite's own CANTOPEN
 		}
 	}
 	return nil
