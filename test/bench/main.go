@@ -42,6 +42,7 @@ func command() *cobra.Command {
 		},
 	}
 	prop.Flags().DurationVar(&p.duration, "duration", time.Minute, "how long to put, for each of the two")
+	prop.Flags().BoolVar(&rig.durable, "durable", false, "send each notification to the durable webhook target as well")
 	prop.Flags().IntVar(&p.rate, "rate", 50, "puts per second")
 	prop.Flags().IntVar(&p.size, "size", 4096, "bytes of an object")
 	prop.Flags().DurationVar(&p.give, "give-up", 30*time.Second, "a write that is not seen by then counts as unseen")

@@ -30,8 +30,9 @@ const (
 )
 
 type rigOptions struct {
-	ports  int
-	output string
+	ports   int
+	output  string
+	durable bool // both webhook targets, not the quick one alone
 }
 
 // rig is two MinIO servers and one bucketmesh between them.
@@ -82,7 +83,7 @@ func startRig(ctx context.Context, o rigOptions, progress io.Writer) (*rig, erro
 				return r, err
 			}
 		}
-		if err := notify(ctx, c); err != nil {
+		if err := r.notify(ctx, c); err != nil {
 			return r, err
 		}
 	}
@@ -130,10 +131,15 @@ func makeBucket(ctx context.Context, c *s3.Client, name string) error {
 	return nil
 }
 
-// notify binds the bucket that is ours to both targets of hack/servers.sh: the quick one and the durable one.
-func notify(ctx context.Context, c *s3.Client) error {
+// notify binds the bucket that is ours to the quick target of hack/servers.sh, or to both: the quick one and the durable one,
+// which keeps events on disk while nobody takes them.
+func (r *rig) notify(ctx context.Context, c *s3.Client) error {
 	conf := &types.NotificationConfiguration{}
-	for _, arn := range []string{"arn:minio:sqs::T1:webhook", "arn:minio:sqs::T2:webhook"} {
+	arns := []string{"arn:minio:sqs::T1:webhook"}
+	if r.durable {
+		arns = append(arns, "arn:minio:sqs::T2:webhook")
+	}
+	for _, arn := range arns {
 		conf.QueueConfigurations = append(conf.QueueConfigurations, types.QueueConfiguration{
 			QueueArn: aws.String(arn), Events: []types.Event{types.EventS3ObjectCreated, types.EventS3ObjectRemoved},
 		})

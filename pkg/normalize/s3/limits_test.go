@@ -18,7 +18,7 @@ func TestBodyThatNeverEndsIsGivenUpAfterTheTimeout(t *testing.T) {
 	server := httptest.NewServer(h)
 	defer server.Close()
 	body, feed := io.Pipe()
-	defer feed.Close() // never written to
+	defer feed.Close()                                              // never written to
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // far more than it takes
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/s3/us", body)
