@@ -222,7 +222,8 @@ func (s *run) compare(key string, listings []*listing, r *rows) {
 			if first == nil {
 				first = a
 			}
-			alike = alike && a.Size == first.Size && a.ETag == first.ETag && a.ETag != ""
+			// A key that the state knows may have another ETag at each replica: they depend on how many parts it was put in.
+			alike = alike && a.Size == first.Size && (row != nil || a.ETag == first.ETag && a.ETag != "")
 		}
 	}
 	if !s.Match(key) {
