@@ -46,7 +46,7 @@ type Replica struct {
 	Mode     Mode
 
 	Region    string // s3
-	Endpoint  string // s3: an S3-compatible server, scheme://host[:port] in lower case; "" is Amazon
+	Endpoint  string // a compatible server or an emulator, scheme://host[:port] in lower case; "" is the provider itself
 	PathStyle bool   // s3; the default is true with an endpoint, false without
 	Account   string // azblob
 
@@ -57,6 +57,23 @@ type Replica struct {
 	// provider's own credential chain.
 	Credentials      string
 	AcceptLossWindow bool // run ReadWrite on a bucket that can't promise it
+
+	Notifications Notifications
+}
+
+// Notifications says how a replica's provider tells of changes, for "bucketmesh notifications" and for the puller. Empty
+// fields are not used: a replica without any is told of by whatever somebody set up to post to its webhook.
+type Notifications struct {
+	// Target is what the bucket is told to notify: the ARN of an SQS queue, an SNS topic or a webhook of MinIO, or
+	// "eventbridge" (s3); projects/P/topics/T (gcs); the https URL of a webhook, or the resource id of a Storage Queue (azblob).
+	Target string
+	// Pull is the queue that the puller drains: the URL of an SQS queue (s3), projects/P/subscriptions/S (gcs), the URL of a
+	// Storage Queue (azblob).
+	Pull string
+	// Subscription is the Pub/Sub subscription that pushes to the normalizer, projects/P/subscriptions/S. It is checked only.
+	Subscription string
+	// Scope is the resource id of the storage account, /subscriptions/.../storageAccounts/A (azblob with a Target).
+	Scope string
 }
 
 // Source is the CloudEvents source of the replica's bucket: an absolute URI that is unique per store and bucket.
@@ -66,8 +83,12 @@ func (r Replica) Source() string {
 		return r.Endpoint + "/" + r.Bucket
 	case r.Provider == "s3":
 		return "https://s3." + r.Region + ".amazonaws.com/" + r.Bucket
+	case r.Provider == "gcs" && r.Endpoint != "":
+		return r.Endpoint + "/" + r.Bucket
 	case r.Provider == "gcs":
 		return "https://storage.googleapis.com/" + r.Bucket
+	case r.Provider == "azblob" && r.Endpoint != "":
+		return r.Endpoint + "/" + r.Account + "/" + r.Bucket
 	case r.Provider == "azblob":
 		return "https://" + r.Account + ".blob.core.windows.net/" + r.Bucket
 	}

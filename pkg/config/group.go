@@ -114,12 +114,22 @@ func (g *Group) ReplicaFor(source, bucketKey string) []Located {
 // BucketKey is the key in the replica's bucket of a key of the group.
 func (r Replica) BucketKey(key string) string { return r.Prefix + key }
 
-// CredentialVariables are the names of the environment variables that hold the replica's static credentials, "" and ""
-// if it uses the provider's own credential chain.
-func (r Replica) CredentialVariables() (accessKeyID, secretAccessKey string) {
+// CredentialVariables are the names of the environment variables that hold the replica's static credentials, in an order
+// that depends on the provider; none if it uses the provider's own credential chain.
+//
+//	s3      access key id, secret access key
+//	gcs     path of a credentials file (a service account key, or workload identity federation)
+//	azblob  key of the storage account
+func (r Replica) CredentialVariables() []string {
 	if r.Credentials == "" {
-		return "", ""
+		return nil
 	}
 	base := "BUCKETMESH_" + strings.ReplaceAll(strings.ToUpper(r.Credentials), "-", "_")
-	return base + "_ACCESS_KEY_ID", base + "_SECRET_ACCESS_KEY"
+	switch r.Provider {
+	case "gcs":
+		return []string{base + "_CREDENTIALS_FILE"}
+	case "azblob":
+		return []string{base + "_ACCOUNT_KEY"}
+	}
+	return []string{base + "_ACCESS_KEY_ID", base + "_SECRET_ACCESS_KEY"}
 }

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"path/filepath"
+	"slices"
 	"reflect"
 	"strings"
 	"testing"
@@ -174,14 +175,18 @@ func TestReplicaFor(t *testing.T) {
 }
 
 func TestCredentialVariables(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"":         {"", ""},
-		"EU":       {"BUCKETMESH_EU_ACCESS_KEY_ID", "BUCKETMESH_EU_SECRET_ACCESS_KEY"},
-		"minio-eu": {"BUCKETMESH_MINIO_EU_ACCESS_KEY_ID", "BUCKETMESH_MINIO_EU_SECRET_ACCESS_KEY"},
+	for _, test := range []struct {
+		replica config.Replica
+		want    []string
+	}{
+		{config.Replica{Provider: "s3"}, nil},
+		{config.Replica{Provider: "s3", Credentials: "EU"}, []string{"BUCKETMESH_EU_ACCESS_KEY_ID", "BUCKETMESH_EU_SECRET_ACCESS_KEY"}},
+		{config.Replica{Provider: "s3", Credentials: "minio-eu"}, []string{"BUCKETMESH_MINIO_EU_ACCESS_KEY_ID", "BUCKETMESH_MINIO_EU_SECRET_ACCESS_KEY"}},
+		{config.Replica{Provider: "gcs", Credentials: "eu"}, []string{"BUCKETMESH_EU_CREDENTIALS_FILE"}},
+		{config.Replica{Provider: "azblob", Credentials: "eu"}, []string{"BUCKETMESH_EU_ACCOUNT_KEY"}},
 	} {
-		id, secret := config.Replica{Credentials: name}.CredentialVariables()
-		if got := [2]string{id, secret}; got != want {
-			t.Errorf("%q: %v, want %v", name, got, want)
+		if got := test.replica.CredentialVariables(); !slices.Equal(got, test.want) {
+			t.Errorf("%+v: %v, want %v", test.replica, got, test.want)
 		}
 	}
 }

@@ -58,11 +58,7 @@ func LoadFile(path string, opts Options) (*Group, error) {
 func CheckEnvironment(g *Group, lookupEnv func(string) (string, bool)) error {
 	var c collector
 	for i, r := range g.Replicas {
-		id, secret := r.CredentialVariables()
-		for _, name := range []string{id, secret} {
-			if name == "" {
-				continue
-			}
+		for _, name := range r.CredentialVariables() {
 			if value, ok := lookupEnv(name); !ok {
 				c.add(index("spec.replicas", i)+".url", "", "needs the environment variable "+name+", which is not set", "set it, from a secret store or a Kubernetes secret")
 			} else if value == "" {

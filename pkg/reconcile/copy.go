@@ -187,7 +187,7 @@ func (w *work) condition(o *order, off Mutant) driver.Precondition {
 	case !o.expect.Present:
 		return driver.Precondition{NotExist: true}
 	}
-	return driver.Precondition{Match: o.expect.Tag, VersionID: o.expect.VersionID}
+	return driver.Precondition{Match: o.expect.Tag, VersionID: o.expect.VersionID, Metageneration: o.expect.Metageneration}
 }
 
 // lookBefore stands in for a condition as well as a look can: right before the write.

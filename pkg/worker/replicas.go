@@ -22,8 +22,8 @@ const scope = "github.com/bucketmesh/bucketmesh/pkg/worker"
 
 // Access is what an Opener needs beside the replica's configuration.
 type Access struct {
-	AccessKeyID, SecretAccessKey string          // both "": the provider's own credential chain
-	OnRequest                    func(op string) // told the S3 name of every HTTP request that is sent
+	Credentials []string        // values of config.Replica.CredentialVariables; none: the provider's own credential chain
+	OnRequest   func(op string) // told every HTTP request that is sent, by the name that S3 has for it
 }
 
 // Opener opens the bucket of a replica. It sends no request.
@@ -127,11 +127,10 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	if open == nil {
 		return errkind.New(errkind.Invalid, "open replica %s: this program is built without the provider %s", r.Name, r.Provider)
 	}
-	id, secret := r.CredentialVariables()
 	a := Access{OnRequest: r.counter.Request}
-	if id != "" {
-		a.AccessKeyID, _ = w.o.LookupEnv(id)
-		a.SecretAccessKey, _ = w.o.LookupEnv(secret)
+	for _, name := range r.CredentialVariables() {
+		value, _ := w.o.LookupEnv(name)
+		a.Credentials = append(a.Credentials, value)
 	}
 	d, err := open(ctx, r.Replica, a)
 	if err != nil {

@@ -57,6 +57,24 @@ type Versioner interface {
 	Versions(ctx context.Context, key string) ([]Attrs, error)
 }
 
+// Copier copies objects without moving their bytes through this process. It is a fast path: whoever uses it must be able
+// to do without.
+type Copier interface {
+	// Location names the store (an absolute URI: who answers to it can read each other's buckets) and the bucket.
+	Location() (store, bucket string)
+	// Copy writes the object of src to key under opts.If. The properties are those of opts, never the source's. A source
+	// that is not the pinned one any more is PreconditionFailed or NotFound. Unsupported means that the provider can't do
+	// this copy (another store, too large, no condition on the target): nothing was written, and the bytes have to be moved.
+	Copy(ctx context.Context, src Source, key string, opts *PutOptions) (*Attrs, error)
+}
+
+// Source is one version of an object in a bucket, as Copier.Location names it.
+type Source struct {
+	Store, Bucket, Key string
+	Tag                string // that the object must have
+	VersionID          string // "" is the current one
+}
+
 // Part is one part of a multipart upload.
 type Part struct {
 	Number   int
@@ -65,8 +83,16 @@ type Part struct {
 	Checksum string // provider's checksum of the part, as it was sent; "" if none
 }
 
+// DefaultContentType is what an object has whose writer named no type. Providers disagree here (some have no type at all
+// then), so drivers send this one for an empty ContentType, and give it back for none: what is written is what is read.
+const DefaultContentType = "application/octet-stream"
+
 // Properties are what a user sets on an object beside its bytes, in the form that all providers share.
 // Metadata keys are lower case. Empty fields are unset.
+//
+// A driver gives back what it was given, or refuses the write as Invalid: a property that is lost or changed on the way
+// would look like an edit of a user's, and travel back. What a provider has no place for (tags on GCS, Expires on GCS and
+// Azure, metadata names that are no identifiers on Azure) a driver maps to metadata of its own and back.
 type Properties struct {
 	ContentType        string            `json:"contentType,omitempty"`
 	ContentEncoding    string            `json:"contentEncoding,omitempty"`
@@ -91,6 +117,7 @@ type Attrs struct {
 	MD5            string // lower-case hex of the whole content; "" if the provider does not vouch for it
 	SHA256         string // lower-case hex of the whole content; "" if the provider does not vouch for it
 	CRC64NVME      string // base64 as S3 gives it, whole object; "" if not known
+	CRC32C         string // base64 of the big-endian sum as GCS gives it, whole object; "" if not known
 	RequestID      string // of the request that this answer belongs to; "" if the provider has none
 	DeleteMarker   bool
 	IsLatest       bool // in Versions only
@@ -100,6 +127,8 @@ type Attrs struct {
 type Precondition struct {
 	NotExist bool   // only if no object is there (If-None-Match: *)
 	Match    string // only if the object's Tag is this one
+	// Metageneration is that of the caller's look (GCS): an edit of the metadata since then makes the condition fail, too.
+	Metageneration string
 	// VersionID is the version that the caller saw behind Match, where the bucket is versioned. A driver whose
 	// provider ignores a condition uses it to check after the fact (see Capabilities.DeleteGuard).
 	VersionID string
