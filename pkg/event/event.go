@@ -96,6 +96,7 @@ type Sync struct {
 	Written  time.Time `json:"written,omitzero"` // when the user wrote it, by the provider's clock
 	Applied  time.Time `json:"applied,omitzero"` // when this step was committed
 	Reason   string    `json:"reason,omitempty"` // of failed and superseded
+	Error    string    `json:"error,omitempty"`  // of failed: the kind of the error
 	Attempts int       `json:"attempts,omitempty"`
 }
 

@@ -300,7 +300,7 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 	}
 	for _, o := range refused {
 		d := w.applied(target, []string{o.replica}, content)
-		d.Reason, d.Attempts = o.result.Err.Error(), w.attempts
+		d.Reason, d.Error, d.Attempts = o.result.Err.Error(), errkind.Of(o.result.Err).String(), w.attempts
 		e, err := w.cfg.Announce(event.SyncFailed, d)
 		if err != nil {
 			return Pending, false, fmt.Errorf("announce failure: %w", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,9 +48,12 @@ func Observe(a *driver.Attrs) Observation {
 	}
 }
 
+// multipartETag is the MD5 of the parts' MD5s, and their number. ETags of other providers look otherwise.
+var multipartETag = regexp.MustCompile(`^[0-9a-f]{32}-[0-9]+$`)
+
 func contentOf(a *driver.Attrs) version.Content {
 	c := version.Content{Size: a.Size, MD5: a.MD5, SHA256: a.SHA256}
-	if strings.Contains(a.ETag, "-") { // an S3 multipart ETag: equal ones of equal size are equal bytes
+	if multipartETag.MatchString(a.ETag) { // of S3: equal ones of equal size are equal bytes
 		c.ETag = a.ETag
 	}
 	return c

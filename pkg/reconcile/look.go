@@ -98,15 +98,17 @@ type looked struct {
 	seen    map[string]Observation
 	unknown map[string]bool
 	why     map[string]string // of unknown replicas
+	invalid map[string]bool   // unknown because the object can't be put in the form that all providers share
 }
 
 func newLooked() looked {
-	return looked{seen: map[string]Observation{}, unknown: map[string]bool{}, why: map[string]string{}}
+	return looked{seen: map[string]Observation{}, unknown: map[string]bool{}, why: map[string]string{}, invalid: map[string]bool{}}
 }
 
 func (l *looked) add(name string, o *Observation, err error) {
 	if err != nil {
 		l.unknown[name], l.why[name] = true, err.Error()
+		l.invalid[name] = errkind.Is(err, errkind.Invalid)
 		return
 	}
 	l.seen[name] = *o

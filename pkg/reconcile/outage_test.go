@@ -167,6 +167,28 @@ func TestRefusedKeysAreAnnounced(t *testing.T) {
 	}
 }
 
+// An object with something that can't be carried anywhere (metadata that collides, say) blocks nothing else, and is announced
+// once, until its owner mends it.
+func TestObjectThatCantBeCarriedIsAnnounced(t *testing.T) {
+	r := newRig(t, options{names: "abc"})
+	h := written("a", r.put("a", "one"))
+	r.sites["a"].before = always(errkind.New(errkind.Invalid, "two metadata names differ by case only"), object.OpOpen, object.OpStat)
+	r.wantSync(h, reconcile.Pending)
+	r.want("b", absent)
+	for range 3 {
+		r.again()
+	}
+	if n := r.count(event.SyncFailed); n != 1 {
+		t.Errorf("announced %d times", n)
+	}
+	if rep := r.row().Replicas["a"]; rep.Status != state.StatusUnreadable || !strings.Contains(rep.Detail, "differ by case") {
+		t.Errorf("a is %+v", rep)
+	}
+	r.sites["a"].before = nil
+	r.rest()
+	r.wantAll("one")
+}
+
 // An object lock refuses our delete; the others are deleted, and the key comes to rest when the lock ends.
 func TestObjectLockRefusesOurDelete(t *testing.T) {
 	everywhere(t, "abc", func(t *testing.T, r *rig) {

@@ -38,7 +38,11 @@ type engine struct {
 	keys  []string
 	hints []*reconcile.Hint
 	err   error
+
+	refused map[string]string
 }
+
+func (e *engine) Refused(context.Context, string) (map[string]string, error) { return e.refused, nil }
 
 func (e *engine) Reconcile(_ context.Context, key string, h *reconcile.Hint, _ int) (reconcile.Outcome, error) {
 	e.keys, e.hints = append(e.keys, key), append(e.hints, h)
@@ -100,6 +104,12 @@ func TestHints(t *testing.T) {
 			with(func(h *reconcile.Hint) { h.Seq = "42" })},
 		{"generation", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Generation, o.Version = "7", "" }), "k",
 			with(func(h *reconcile.Hint) { h.Tag, h.VersionID = "7", "7" })},
+		{"a copy on GCS tells nothing else than a put", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Operation = "OBJECT_FINALIZE" }), "k", &written},
+		{"block list", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Operation = "PutBlockList" }), "k", &written},
+		{"copied blob", object(t, event.ObjectWritten, "p/k", func(_ *event.Meta, o *event.Object) { o.Operation = "CopyBlob" }), "k",
+			with(func(h *reconcile.Hint) { h.Copied = true })},
+		{"generation deleted", object(t, event.ObjectVersionDeleted, "p/k", func(_ *event.Meta, o *event.Object) { o.Generation, o.Version = "7", "" }), "k",
+			with(func(h *reconcile.Hint) { h.Kind, h.Tag, h.VersionID = reconcile.Deleted, "", "" })},
 		{"delete", object(t, event.ObjectDeleted, "p/k", nil), "k",
 			with(func(h *reconcile.Hint) { h.Kind, h.Tag = reconcile.Deleted, "" })},
 		{"metadata", object(t, event.ObjectMetadataUpdated, "p/k", nil), "k", changed},
@@ -155,6 +165,42 @@ func TestResolvedConflictIsReconciledWithoutHint(t *testing.T) {
 	}
 	if !slices.Equal(e.keys, []string{"k"}) || e.hints[0] != nil {
 		t.Errorf("reconciled %q with %v", e.keys, e.hints)
+	}
+}
+
+// A key that a replica can't hold becomes a dead letter with the reason; replayed after the mend it is done. A replica that may
+// not be written at all is no property of its keys: they wait, and fill no store of dead letters.
+func TestKeyThatCantBeHeldBecomesADeadLetter(t *testing.T) {
+	for name, c := range map[string]struct {
+		group, kind string
+		refused     map[string]string
+		dead, tried bool
+	}{
+		"refused":           {"media", "invalid", map[string]string{"eu": "the name ends with a dot"}, true, true},
+		"can't be kept":     {"media", "unsupported", map[string]string{"eu": "no tags here"}, true, true},
+		"mended":            {"media", "invalid", map[string]string{}, false, true},
+		"refused elsewhere": {"media", "invalid", map[string]string{"us": "other trouble"}, false, true},
+		"no permission":     {"media", "permission denied", map[string]string{"eu": "403"}, false, false},
+		"another group":     {"other", "invalid", map[string]string{"eu": "the name ends with a dot"}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, e, _ := newSync(t)
+			e.refused = c.refused
+			ev, err := event.NewSync(event.SyncFailed, "", event.Sync{Group: c.group, Key: "k.", Kind: "put", Origin: "us", Replicas: []string{"eu"}, Error: c.kind})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Handle(t.Context(), ev)
+			if c.dead != errkind.Is(err, errkind.Invalid) || !c.dead && err != nil {
+				t.Errorf("answered %v", err)
+			}
+			if c.dead && (!strings.Contains(err.Error(), `"k."`) || !strings.Contains(err.Error(), c.refused["eu"])) {
+				t.Errorf("the reason does not say what and why: %v", err)
+			}
+			if c.tried != (len(e.keys) == 1) {
+				t.Errorf("tried %q", e.keys)
+			}
+		})
 	}
 }
 

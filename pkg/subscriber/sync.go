@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,8 @@ func (s *Sync) Handle(ctx context.Context, e cloudevents.Event) error {
 		return s.resolved(ctx, e)
 	case e.Type() == event.ScanRequested:
 		return s.scan(ctx, e)
+	case e.Type() == event.SyncFailed:
+		return s.failed(ctx, e)
 	case e.Type() == event.ObjectSuperseded:
 		return nil // another event told of what replaced it
 	case strings.HasPrefix(e.Type(), event.Prefix+"object."):
@@ -55,6 +58,33 @@ func (s *Sync) resolved(ctx context.Context, e cloudevents.Event) error {
 		return nil
 	}
 	return s.reconcile(ctx, e, c.Key, nil)
+}
+
+// failed handles the announcement that a replica can't hold a key, or that a key can't be carried from a replica. It becomes a
+// dead letter, which tells the operator; replaying it tries the key again, and succeeds once the cause is mended. Trouble that
+// is no property of the key (a permission) is not of this kind: the key waits, and nothing else has to be done for it.
+func (s *Sync) failed(ctx context.Context, e cloudevents.Event) error {
+	f, err := event.SyncOf(e)
+	if err != nil {
+		return fmt.Errorf("handle failure: %w", err)
+	}
+	if f.Group != s.Group.Name || f.Error != errkind.Invalid.String() && f.Error != errkind.Unsupported.String() {
+		return nil
+	}
+	if _, err := s.Engine.Reconcile(ctx, f.Key, nil, 1); err != nil { // not the first try: the failure is not announced again
+		return fmt.Errorf("sync %q: %w", f.Key, err)
+	}
+	refused, err := s.Engine.Refused(ctx, f.Key)
+	if err != nil {
+		return fmt.Errorf("sync %q: %w", f.Key, err)
+	}
+	for _, name := range f.Replicas {
+		if why := refused[name]; why != "" {
+			return errkind.New(errkind.Invalid, "%q can't be synchronized with replica %s: %s; rename or mend the object, then replay "+
+				"this letter", f.Key, name, why)
+		}
+	}
+	return nil
 }
 
 func (s *Sync) scan(ctx context.Context, e cloudevents.Event) error {
@@ -124,6 +154,13 @@ func recorded(e cloudevents.Event) time.Time {
 	return t
 }
 
+// ourOperations are the providers' names of the ways in which drivers write. Whatever else wrote an object, it was not us.
+var ourOperations = []string{
+	"Put", "Post", "CompleteMultipartUpload", // S3
+	"OBJECT_FINALIZE", "google.cloud.storage.object.v1.finalized", // GCS knows but one
+	"PutBlob", "PutBlockList", // Azure
+}
+
 // HintOf is what an object event tells the engine about a key at a replica.
 func HintOf(e cloudevents.Event, o event.Object, replica string) reconcile.Hint {
 	h := reconcile.Hint{Replica: replica, Kind: reconcile.Changed, VersionID: o.Version, RequestID: o.RequestID, Time: e.Time()}
@@ -136,13 +173,13 @@ func HintOf(e cloudevents.Event, o event.Object, replica string) reconcile.Hint 
 		if o.Generation != "" { // GCS guards by generation
 			h.Tag, h.VersionID = o.Generation, o.Generation
 		}
-		switch o.Operation {
-		case "Put", "Post", "CompleteMultipartUpload":
-		default:
-			h.Copied = true // whatever it is, it is not how we write
-		}
+		h.Copied = !slices.Contains(ourOperations, o.Operation)
 	case event.ObjectDeleted:
 		h.Kind = reconcile.Deleted
+	case event.ObjectVersionDeleted:
+		if o.Generation != "" { // GCS tells of deletes and of purged generations alike; a look tells which it was
+			h.Kind = reconcile.Deleted
+		}
 	}
 	return h
 }
