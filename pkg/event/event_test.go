@@ -99,7 +99,7 @@ func TestObjectIDDependsOnEveryField(t *testing.T) {
 		func(i *event.Identity) { i.Kind += "x" }, func(i *event.Identity) { i.Name += "x" },
 		func(i *event.Identity) { i.Version += "x" }, func(i *event.Identity) { i.Metageneration += "x" },
 		func(i *event.Identity) { i.Sequence += "x" }, func(i *event.Identity) { i.RequestID += "x" },
-		func(i *event.Identity) { i.EventTime += "x" },
+		func(i *event.Identity) { i.EventTime += "x" }, func(i *event.Identity) { i.EventID += "x" },
 		func(i *event.Identity) { i.Bucket, i.Key = "bk", "" }, // fields must not run together
 	} {
 		i := base

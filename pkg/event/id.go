@@ -23,13 +23,19 @@ type Identity struct {
 	// with the server, or is shared with other changes of the same kind.
 	RequestID string
 	EventTime string
+	// EventID is the provider's own id of the event, where each delivery of one event has the same (Azure Event Grid).
+	EventID string
 }
 
 // ObjectID is the CloudEvents id of a change: the same for every delivery, also after a restart, and different for two
 // changes. It is lower-case hex of SHA-256 over the length-prefixed fields.
 func ObjectID(i Identity) string {
-	return digest(i.Provider, i.Store, i.Bucket, i.Key, i.Kind, i.Name, i.Version, i.Metageneration, i.Sequence,
-		i.RequestID, i.EventTime)
+	fields := []string{i.Provider, i.Store, i.Bucket, i.Key, i.Kind, i.Name, i.Version, i.Metageneration, i.Sequence,
+		i.RequestID, i.EventTime}
+	if i.EventID != "" { // the ids of providers without one stay what they were
+		fields = append(fields, i.EventID)
+	}
+	return digest(fields...)
 }
 
 // PartitionKey keeps the events of one key in one partition of a broker that has them, and so in order.

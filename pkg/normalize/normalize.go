@@ -50,9 +50,11 @@ type Change struct {
 	Sequence string    // normalized; "" is none
 	// Vague says that sequence and version do not tell this change from the one before it, so that the request and
 	// the time of the event have to.
-	Vague  bool
-	Object event.Object // with its key set by SetKey
-	Record int          // as in Poison
+	Vague bool
+	// EventID is the provider's own id of the event; "" unless all deliveries of one event have the same.
+	EventID string
+	Object  event.Object // with its key set by SetKey
+	Record  int          // as in Poison
 }
 
 // Event is the CloudEvent of a change. recorded is our time; traceparent may be empty. The same change has the same id
@@ -65,6 +67,7 @@ func (c Change) Event(recorded time.Time, traceparent string) (cloudevents.Event
 	id := event.Identity{
 		Provider: c.Object.Provider, Store: c.Source, Bucket: c.Object.Bucket, Key: key, Kind: c.Type, Name: c.Name,
 		Version: c.Object.Version, Metageneration: c.Object.Metageneration, Sequence: c.Sequence,
+		EventID: c.EventID,
 	}
 	if id.Version == "" {
 		id.Version = c.Object.Generation
