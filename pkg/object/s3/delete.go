@@ -48,7 +48,7 @@ func (b *Bucket) remove(ctx context.Context, key, version, match string) (*drive
 		}
 		return nil, b.failWrite(err, match != "")
 	}
-	b.alive.seen()
+	b.alive.Seen()
 	return &driver.Attrs{
 		Key: key, VersionID: versionID(out.VersionId), DeleteMarker: aws.ToBool(out.DeleteMarker), RequestID: requestID(out),
 	}, nil

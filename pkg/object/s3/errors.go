@@ -5,9 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -20,7 +17,7 @@ import (
 // fail gives an SDK error its kind. The SDK's message names the operation, the status, the code and the request id.
 func (s *shared) fail(err error) error {
 	if err == nil {
-		s.alive.seen()
+		s.alive.Seen()
 		return nil
 	}
 	return errkind.New(kindOf(err), "%w", err)
@@ -119,43 +116,25 @@ func kindOf(err error) errkind.Kind {
 	return errkind.Unavailable // no answer at all
 }
 
-// liveness remembers when the bucket last proved that it exists.
-type liveness struct {
-	every time.Duration
-	last  atomic.Int64 // unix nanoseconds
-	ask   sync.Mutex   // many 404s at once ask once
-}
-
-func (l *liveness) seen() { l.last.Store(time.Now().UnixNano()) }
-
-func (l *liveness) recent() bool { return time.Since(time.Unix(0, l.last.Load())) <= l.every }
-
 // missing makes an error of a HEAD's 404, which has no body to say whether the key is missing or the whole bucket.
 func (s *shared) missing(ctx context.Context, cause error) error {
-	if !s.alive.recent() {
-		if err := s.askForBucket(ctx); err != nil {
-			return err
-		}
+	if err := s.alive.Check(ctx, s.askForBucket); err != nil {
+		return err //nolint:wrapcheck // of askForBucket
 	}
 	return errkind.New(errkind.NotFound, "%w", cause)
 }
 
 func (s *shared) askForBucket(ctx context.Context) error {
-	s.alive.ask.Lock()
-	defer s.alive.ask.Unlock()
-	if s.alive.recent() { // somebody else just asked
-		return nil
-	}
 	ctx, cancel := s.request(ctx, 0)
 	defer cancel()
-	if _, err := s.client.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: aws.String(s.cfg.Bucket)}); err != nil {
-		if status(err) == http.StatusNotFound {
-			return errkind.New(errkind.Unavailable, "the bucket %q is not there: %w", s.cfg.Bucket, err)
-		}
-		return errkind.New(kindOf(err), "check that the bucket is there: %w", err)
+	_, err := s.client.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: aws.String(s.cfg.Bucket)})
+	switch {
+	case err == nil:
+		return nil
+	case status(err) == http.StatusNotFound:
+		return errkind.New(errkind.Unavailable, "the bucket %q is not there: %w", s.cfg.Bucket, err)
 	}
-	s.alive.seen()
-	return nil
+	return errkind.New(kindOf(err), "check that the bucket is there: %w", err)
 }
 
 // unquote takes the quotes off an ETag.

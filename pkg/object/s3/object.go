@@ -2,6 +2,8 @@ package s3
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // an S3 ETag is an MD5
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/stream"
 )
 
 // Stat implements driver.Bucket.
@@ -53,7 +56,7 @@ func (b *Bucket) headTagged(ctx context.Context, key, version string) (*driver.A
 		}
 		return nil, 0, b.fail(err)
 	}
-	b.alive.seen()
+	b.alive.Seen()
 	a := answer{
 		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
 		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
@@ -78,18 +81,18 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 	} else if b.cfg.Checksum != NoChecksum {
 		in.ChecksumMode = types.ChecksumModeEnabled // of a part of an object nobody vouches for a checksum
 	}
-	watch := newWatch(ctx, b.cfg.RequestTimeout)
-	out, err := b.client.GetObject(watch.ctx, in)
+	watch := stream.NewWatch(ctx, b.cfg.RequestTimeout)
+	out, err := b.client.GetObject(watch.Context(), in)
 	if err != nil {
-		err = watch.explain(err)
-		watch.stop()
+		err = watch.Explain(err)
+		watch.Stop()
 		if status(err) == http.StatusMethodNotAllowed && opts.VersionID != "" {
 			return nil, nil, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
 		}
 		return nil, nil, b.fail(err)
 	}
-	b.alive.seen()
-	watch.timer.Stop()
+	b.alive.Seen()
+	watch.Answered()
 	length := aws.ToInt64(out.ContentLength)
 	size := length
 	if ranged {
@@ -104,14 +107,14 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
 		},
 	}.attrs(key, size)
-	body := &body{r: out.Body, left: length, watch: watch, idle: b.cfg.IdleTimeout}
+	body := stream.NewBody(out.Body, length, watch, b.cfg.IdleTimeout)
 	// The condition is checked here as well: a server that ignores If-Match on GET can't give us the wrong bytes.
 	if opts.IfMatch != "" && a.Tag != opts.IfMatch {
 		_ = body.Close()
 		return nil, nil, errkind.New(errkind.PreconditionFailed, "the object's tag is %s, not %s", a.Tag, opts.IfMatch)
 	}
-	if !ranged {
-		body.vouch(a.MD5)
+	if sum, err := hex.DecodeString(a.MD5); !ranged && err == nil && len(sum) > 0 {
+		body.Vouch(md5.New(), sum, "ETag") //nolint:gosec // an S3 ETag is an MD5
 	}
 	if err := b.readTags(ctx, a, aws.ToInt32(out.TagCount)); err != nil {
 		_ = body.Close()

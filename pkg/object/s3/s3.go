@@ -33,6 +33,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/alive"
 )
 
 // Checksum is the algorithm with which bodies are sent and vouched for.
@@ -93,7 +94,7 @@ var (
 type shared struct {
 	cfg    Config
 	client *awss3.Client
-	alive  *liveness
+	alive  *alive.Bucket
 	close  func()
 }
 
@@ -116,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{cfg: cfg, alive: &liveness{every: cfg.BucketCheckEvery}, close: func() {}}
+	s := &shared{cfg: cfg, alive: alive.New(cfg.BucketCheckEvery), close: func() {}}
 	transport := cfg.Transport
 	if transport == nil {
 		t := newTransport(cfg)
