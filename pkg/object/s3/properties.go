@@ -3,7 +3,6 @@ package s3
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"mime"
 	"net/url"
 	"strings"
 	"time"
@@ -16,47 +15,28 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/headers"
 )
 
-// encodeMetadata makes header values of metadata. S3 (and MinIO) answer values that aren't ASCII in RFC 2047 encoding,
-// versitygw answers them as they were sent: encoding them ourselves gives one form on all, and decode gives it back.
-// A value that already looks encoded is encoded too, or it would be read back as something else; so are spaces
-// at the ends, which HTTP cuts off.
+// encodeMetadata makes header values of metadata.
 func encodeMetadata(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return nil
 	}
 	out := make(map[string]string, len(m))
 	for k, v := range m {
-		if strings.Contains(v, "=?") || strings.TrimSpace(v) != v || strings.IndexFunc(v, notPrintable) >= 0 {
-			v = encodeWord(v)
-		}
-		out[k] = v
+		out[k] = headers.Encode(v)
 	}
 	return out
-}
-
-func notPrintable(r rune) bool { return r < ' ' || r > '~' }
-
-// encodeWord is RFC 2047 "B" in one word. (mime's encoder leaves ASCII alone and splits at 75 characters; both would lose
-// what has to be kept here. Decoders don't mind long words.)
-func encodeWord(v string) string {
-	return "=?UTF-8?B?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
 }
 
 func decodeMetadata(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return nil
 	}
-	var d mime.WordDecoder
 	out := make(map[string]string, len(m))
 	for k, v := range m {
-		if strings.Contains(v, "=?") {
-			if s, err := d.DecodeHeader(v); err == nil {
-				v = s
-			}
-		}
-		out[strings.ToLower(k)] = v
+		out[strings.ToLower(k)] = headers.Decode(v)
 	}
 	return out
 }

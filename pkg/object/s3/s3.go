@@ -19,7 +19,6 @@ package s3
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -34,6 +33,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/alive"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/transport"
 )
 
 // Checksum is the algorithm with which bodies are sent and vouched for.
@@ -118,10 +118,10 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 		return nil, err
 	}
 	s := &shared{cfg: cfg, alive: alive.New(cfg.BucketCheckEvery), close: func() {}}
-	transport := cfg.Transport
-	if transport == nil {
-		t := newTransport(cfg)
-		transport, s.close = t, t.CloseIdleConnections
+	sender := cfg.Transport
+	if sender == nil {
+		t := transport.New(cfg.RequestTimeout, cfg.MaxConnections)
+		sender, s.close = t, t.CloseIdleConnections
 	}
 	s.client = awss3.NewFromConfig(awscfg, func(o *awss3.Options) {
 		o.UsePathStyle = cfg.PathStyle
@@ -134,7 +134,7 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.DisableLogOutputChecksumValidationSkipped = true
 		o.HTTPClient = &http.Client{
-			Transport: transport,
+			Transport: sender,
 			// A redirect means a wrong region; following it would drop the signature.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
@@ -216,20 +216,6 @@ func (c Config) aws(ctx context.Context) (aws.Config, error) {
 		return aws.Config{}, errkind.New(errkind.PermissionDenied, "open s3 bucket: find credentials: %w", err)
 	}
 	return awscfg, nil
-}
-
-func newTransport(c Config) *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: min(c.RequestTimeout, 10*time.Second), KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   min(c.RequestTimeout, 10*time.Second),
-		ExpectContinueTimeout: time.Second,
-		MaxIdleConns:          c.MaxConnections,
-		MaxIdleConnsPerHost:   c.MaxConnections,
-		IdleConnTimeout:       90 * time.Second,
-		ForceAttemptHTTP2:     true,
-		DisableCompression:    true, // bytes are copied as they are stored
-	}
 }
 
 // reportRequests tells every request at the last moment before it is sent.
