@@ -8,7 +8,7 @@
 # its name is printed. BUCKETMESH_E2E_KEEP=1 keeps it always.
 #
 # Environment:
-#   BUCKETMESH_E2E_PORT_BASE   first of six ports (default: 19040; two runs at once need two)
+#   BUCKETMESH_E2E_PORT_BASE   first of twenty ports (default: 19040; two runs at once need two)
 #   BUCKETMESH_CACHE           see hack/servers.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

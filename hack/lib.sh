@@ -5,7 +5,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Everything that is downloaded, built or written by a script is under one folder, which can be kept between runs.
 CACHE=${BUCKETMESH_CACHE:-$ROOT/.cache}
 BIN=$CACHE/bin
-export ROOT CACHE BIN
+NODE=$CACHE/node # programs from npm
+export ROOT CACHE BIN NODE
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

@@ -8,15 +8,28 @@
 #   hack/servers.sh status              one line per server; exit code 1 if one of them is not healthy
 #   hack/servers.sh env                 shell lines to be read with: eval "$(hack/servers.sh env)"
 #
-# SERVER is minio-a, minio-b, versitygw, postgres, or minio for both of MinIO's; none means all.
+# SERVER is one of the names below, or minio for both of MinIO's; none means all. A restart keeps what a server has on
+# disk; those marked "memory" begin empty. Ports are counted from the base: base + 0 is the normalizer's, base + 5 is the
+# HTTP address of "bucketmesh up" in hack/e2e.sh, base + 12 to 19 are free.
+#
+#   minio-a     +1   S3, sends notifications
+#   minio-b     +2   S3, sends notifications
+#   versitygw   +3   S3, sends notifications
+#   postgres    +4   state
+#   fake-gcs    +6   Google Cloud Storage; tells the topic at pubsub of every change (memory: on disk it knows no versions)
+#   azurite     +7   Azure Blob Storage; +8 Queue Storage; +9 its tables, which nobody uses
+#   sqs         +10  SQS and SNS (memory)
+#   pubsub      +11  Pub/Sub, with the topic and the subscription that "env" names (memory)
 #
 # Environment:
 #   BUCKETMESH_CACHE            installed programs are in its bin/      (default: .cache in the checkout)
 #   BUCKETMESH_SERVERS_DIR      data, logs and pid files                (default: servers/ in the cache)
-#   BUCKETMESH_PORT_BASE        first of five ports                     (default: 19000)
+#   BUCKETMESH_PORT_BASE        first of twenty ports                   (default: 19000)
 #   BUCKETMESH_NORMALIZER_PORT  where notifications are sent            (default: the base)
-#   BUCKETMESH_MINIO_A_PORT, BUCKETMESH_MINIO_B_PORT, BUCKETMESH_VERSITYGW_PORT, BUCKETMESH_POSTGRES_PORT  (base + 1 to 4)
-#   BUCKETMESH_S3_ACCESS_KEY, BUCKETMESH_S3_SECRET_KEY   credentials of all S3 servers
+#   BUCKETMESH_MINIO_A_PORT, BUCKETMESH_MINIO_B_PORT, BUCKETMESH_VERSITYGW_PORT, BUCKETMESH_POSTGRES_PORT, BUCKETMESH_GCS_PORT,
+#   BUCKETMESH_AZURE_BLOB_PORT, BUCKETMESH_AZURE_QUEUE_PORT, BUCKETMESH_AZURE_TABLE_PORT, BUCKETMESH_SQS_PORT,
+#   BUCKETMESH_PUBSUB_PORT                               (as above)
+#   BUCKETMESH_S3_ACCESS_KEY, BUCKETMESH_S3_SECRET_KEY   credentials of all S3 servers and of SQS; Azurite's key is made from them
 #   BUCKETMESH_NOTIFY_TOKEN     what the senders of notifications prove themselves with
 #   BUCKETMESH_START_TIMEOUT    seconds to wait for one server          (default: 60)
 set -euo pipefail
@@ -24,6 +37,8 @@ set -euo pipefail
 
 MINIO_PIN=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW_PIN=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+FAKE_GCS_PIN=github.com/fsouza/fake-gcs-server@v1.56.1
+# Azurite's and fauxqs' versions are in hack/node/package-lock.json.
 
 DIR=${BUCKETMESH_SERVERS_DIR:-$CACHE/servers}
 BASE=${BUCKETMESH_PORT_BASE:-19000}
@@ -32,7 +47,11 @@ START_TIMEOUT=${BUCKETMESH_START_TIMEOUT:-60}
 ACCESS_KEY=${BUCKETMESH_S3_ACCESS_KEY:-bucketmesh}
 SECRET_KEY=${BUCKETMESH_S3_SECRET_KEY:-bucketmesh-secret}
 TOKEN=${BUCKETMESH_NOTIFY_TOKEN:-bucketmesh-notify}
-ALL=(minio-a minio-b versitygw postgres)
+AZURE_ACCOUNT=bucketmesh
+AZURE_KEY=$(printf '%s/%s' "$ACCESS_KEY" "$SECRET_KEY" | base64 | tr -d '\n') # ours, so that no well-known key is in use
+TOPIC=projects/$ACCESS_KEY/topics/gcs
+SUBSCRIPTION=projects/$ACCESS_KEY/subscriptions/gcs
+ALL=(minio-a minio-b versitygw postgres pubsub fake-gcs azurite sqs) # fake-gcs sends to pubsub, which is first
 
 mkdir -p "$DIR"
 DIR=$(cd "$DIR" && pwd -P) # absolute: versitygw mistakes relative folders for nested ones
@@ -43,6 +62,12 @@ port() {
     minio-b) echo "${BUCKETMESH_MINIO_B_PORT:-$((BASE + 2))}" ;;
     versitygw) echo "${BUCKETMESH_VERSITYGW_PORT:-$((BASE + 3))}" ;;
     postgres) echo "${BUCKETMESH_POSTGRES_PORT:-$((BASE + 4))}" ;;
+    fake-gcs) echo "${BUCKETMESH_GCS_PORT:-$((BASE + 6))}" ;;
+    azurite) echo "${BUCKETMESH_AZURE_BLOB_PORT:-$((BASE + 7))}" ;;
+    azurite-queue) echo "${BUCKETMESH_AZURE_QUEUE_PORT:-$((BASE + 8))}" ;;
+    azurite-table) echo "${BUCKETMESH_AZURE_TABLE_PORT:-$((BASE + 9))}" ;;
+    sqs) echo "${BUCKETMESH_SQS_PORT:-$((BASE + 10))}" ;;
+    pubsub) echo "${BUCKETMESH_PUBSUB_PORT:-$((BASE + 11))}" ;;
     *) die "no such server: $1 (want: ${ALL[*]})" ;;
   esac
 }
@@ -52,11 +77,12 @@ port() {
 # connects PORT: somebody listens there.
 connects() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# http_ok PORT PATH: a GET is answered with 200. Bash itself asks, so that nothing has to be installed for it.
+# http_ok PORT PATH [STATUS]: a GET is answered with 200 (or STATUS). Bash itself asks, so that nothing has to be
+# installed for it.
 http_ok() (
   exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
   printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
-  IFS= read -r -t 3 line <&3 && [[ $line == "HTTP/1.1 200"* ]]
+  IFS= read -r -t 3 line <&3 && [[ $line == "HTTP/1.1 ${3:-200}"* ]]
 )
 
 healthy() {
@@ -64,6 +90,11 @@ healthy() {
     minio-*) http_ok "$(port "$1")" /minio/health/cluster ;;
     versitygw) http_ok "$(port versitygw)" /_health ;; # an underscore: can't be a bucket
     postgres) as_postgres "$(postgres_bin)/pg_ctl" status -D "$(postgres_home)/data" >/dev/null 2>&1 && connects "$(port postgres)" ;;
+    fake-gcs) http_ok "$(port fake-gcs)" /_internal/healthcheck ;;
+    # Azurite has no page for this: it is up when it refuses a request that says no account.
+    azurite) http_ok "$(port azurite)" / 400 && http_ok "$(port azurite-queue)" / 400 ;;
+    sqs) http_ok "$(port sqs)" /health ;;
+    pubsub) grep -q '^ready' "$DIR/pubsub.log" && connects "$(port pubsub)" ;; # it listens before its topic is there
   esac
 }
 
@@ -72,10 +103,11 @@ healthy() {
 # pid_of SERVER prints the process id if the process that we started is alive. A process id alone proves nothing (it may
 # belong to somebody else by now), so the program that runs under it is looked at, too.
 pid_of() {
-  local file=$DIR/$1.pid pid
+  local file=$DIR/$1.pid pid args
   [[ -s $file ]] || return 1
   pid=$(<"$file")
-  [[ $(ps -o args= -p "$pid" 2>/dev/null) == "$BIN/"* ]] || return 1
+  args=$(ps -ww -o args= -p "$pid" 2>/dev/null) || return 1
+  [[ $args == "$BIN/"* || $args == "node $NODE/"* ]] || return 1
   echo "$pid"
 }
 
@@ -119,7 +151,9 @@ launch() {
 }
 
 # settings SERVER: all that a running server was started with; if it differs, the server is started anew.
-settings() { echo "$(port "$1") $NORMALIZER_PORT $ACCESS_KEY $SECRET_KEY $TOKEN" | cksum; }
+settings() {
+  echo "$(port "$1") $(port azurite-queue) $(port azurite-table) $(port pubsub) $NORMALIZER_PORT $ACCESS_KEY $SECRET_KEY $TOKEN" | cksum
+}
 
 up() {
   local server=$1
@@ -137,6 +171,10 @@ up() {
     minio-*) up_minio "$server" ;;
     versitygw) up_versitygw ;;
     postgres) up_postgres ;;
+    fake-gcs) up_fake_gcs ;;
+    azurite) up_azurite ;;
+    sqs) up_sqs ;;
+    pubsub) up_pubsub ;;
   esac
   settings "$server" >"$DIR/$server.settings"
   wait_healthy "$server" "$DIR/$server.log"
@@ -206,6 +244,38 @@ up_versitygw() {
   fi
 }
 
+# fake-gcs-server's event options are for all buckets (-event.bucket would be for one). It creates no topic: where the
+# topic or its server is missing, it drops the event and only logs that. Buckets need no notification of their own, and
+# must have none: each change would be told twice.
+up_fake_gcs() {
+  local address
+  address=127.0.0.1:$(port fake-gcs)
+  install_tool fake-gcs-server "$FAKE_GCS_PIN"
+  PUBSUB_EMULATOR_HOST=127.0.0.1:$(port pubsub) launch fake-gcs "$BIN/fake-gcs-server" -backend memory -scheme http \
+    -host 127.0.0.1 -port "$(port fake-gcs)" -public-host "$address" -external-url "http://$address" -log-level warn \
+    -event.list finalize,delete,metadataUpdate,archive \
+    -event.pubsub-project-id "$(cut -d/ -f2 <<<"$TOPIC")" -event.pubsub-topic "${TOPIC##*/}"
+}
+
+up_pubsub() {
+  (cd "$ROOT" && go build -buildvcs=false -o "$BIN/pubsub" ./hack/pubsub) || die "cannot build hack/pubsub"
+  launch pubsub "$BIN/pubsub" -listen "127.0.0.1:$(port pubsub)" -topic "$TOPIC" "$SUBSCRIPTION"
+}
+
+up_azurite() {
+  install_node
+  mkdir -p "$DIR/azurite"
+  AZURITE_ACCOUNTS=$AZURE_ACCOUNT:$AZURE_KEY launch azurite node "$NODE/node_modules/azurite/dist/src/azurite.js" \
+    --location "$DIR/azurite" --silent --skipApiVersionCheck --disableTelemetry \
+    --blobHost 127.0.0.1 --blobPort "$(port azurite)" --queueHost 127.0.0.1 --queuePort "$(port azurite-queue)" \
+    --tableHost 127.0.0.1 --tablePort "$(port azurite-table)"
+}
+
+up_sqs() {
+  install_node
+  launch sqs node "$NODE/sqs.mjs" "$(port sqs)"
+}
+
 # postgres_bin prints the folder of initdb and pg_ctl.
 postgres_bin() {
   local dir
@@ -251,19 +321,54 @@ postgres_home() {
   fi
 }
 
-install_postgres() {
-  postgres_bin >/dev/null && return 0
-  command -v apt-get >/dev/null || die "PostgreSQL is not installed: initdb and pg_ctl must be on PATH"
-  local sudo=()
+# apt_install MEND PACKAGE...: installs what a server needs from the system, or says what to do instead.
+apt_install() {
+  local mend=$1 sudo=()
+  shift
+  command -v apt-get >/dev/null || die "cannot install $*: there is no apt-get; $mend"
   [[ $(id -u) -eq 0 ]] || sudo=(sudo -n)
-  say "installing PostgreSQL with apt-get; this is done once"
+  say "installing $* with apt-get; this is done once"
   {
-    "${sudo[@]}" apt-get update -q && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -q --no-install-recommends postgresql
+    "${sudo[@]}" apt-get update -q && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
   } >"$DIR/apt.log" 2>&1 || {
     tail_log "$DIR/apt.log"
-    die "cannot install PostgreSQL: install it, so that initdb and pg_ctl are on PATH"
+    die "cannot install $*: $mend"
   }
-  postgres_bin >/dev/null || die "PostgreSQL was installed, but initdb was not found"
+}
+
+install_postgres() {
+  local mend="install PostgreSQL, so that initdb and pg_ctl are on PATH"
+  postgres_bin >/dev/null && return 0
+  apt_install "$mend" postgresql
+  postgres_bin >/dev/null || die "PostgreSQL was installed, but initdb was not found: $mend"
+}
+
+# install_node installs what hack/node/package-lock.json names into $NODE, unless it is there. No package's script is run.
+install_node() {
+  local mend="install Node.js 20 or newer, so that node and npm are on PATH" pin tmp started=$SECONDS major
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    apt_install "$mend" nodejs npm
+  fi
+  major=$(node -p 'process.versions.node.split(".")[0]') || die "node does not run: $mend"
+  [[ $major -ge 20 ]] || die "node $(node --version) is too old for fauxqs: $mend"
+  pin=$(cat "$ROOT"/hack/node/{package.json,package-lock.json,sqs.mjs} | cksum)
+  if [[ -f $NODE/.pin && $(<"$NODE/.pin") == "$pin" ]]; then
+    return 0
+  fi
+  mkdir -p "$CACHE"
+  # Installed aside and moved, as install_tool does.
+  tmp=$(mktemp -d "$CACHE/.node.XXXXXX")
+  cp "$ROOT"/hack/node/{package.json,package-lock.json,.npmrc,sqs.mjs} "$tmp/"
+  say "installing Azurite and fauxqs with npm (hack/node); this is done once"
+  if ! (cd "$tmp" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier >"$DIR/npm.log" 2>&1); then
+    rm -rf "$tmp"
+    tail_log "$DIR/npm.log"
+    die "cannot install what hack/node/package-lock.json names: npm ci failed"
+  fi
+  printf '%s\n' "$pin" >"$tmp/.pin"
+  rm -rf "$NODE"
+  mv "$tmp" "$NODE"
+  say "installed Azurite and fauxqs in $((SECONDS - started)) s"
 }
 
 up_postgres() {
@@ -307,8 +412,10 @@ select_servers() {
   for name in "$@"; do
     case $name in
       minio) SERVERS+=(minio-a minio-b) ;;
-      minio-a | minio-b | versitygw | postgres) SERVERS+=("$name") ;;
-      *) die "no such server: $name (want: minio ${ALL[*]})" ;;
+      *)
+        [[ " ${ALL[*]} " == *" $name "* ]] || die "no such server: $name (want: minio ${ALL[*]})"
+        SERVERS+=("$name")
+        ;;
     esac
   done
   [[ ${#SERVERS[@]} -gt 0 ]] || SERVERS=("${ALL[@]}")
@@ -323,6 +430,15 @@ export BUCKETMESH_TEST_MINIO_BIN=$BIN/minio
 export BUCKETMESH_TEST_S3_ACCESS_KEY=$ACCESS_KEY
 export BUCKETMESH_TEST_S3_SECRET_KEY=$SECRET_KEY
 export BUCKETMESH_TEST_POSTGRES='postgres://bucketmesh@127.0.0.1:$(port postgres)/postgres?sslmode=disable&application_name=$ACCESS_KEY'
+export BUCKETMESH_TEST_GCS=http://127.0.0.1:$(port fake-gcs)
+export BUCKETMESH_TEST_PUBSUB=127.0.0.1:$(port pubsub)
+export BUCKETMESH_TEST_PUBSUB_TOPIC=$TOPIC
+export BUCKETMESH_TEST_PUBSUB_SUBSCRIPTION=$SUBSCRIPTION
+export BUCKETMESH_TEST_AZURE_BLOB=http://127.0.0.1:$(port azurite)
+export BUCKETMESH_TEST_AZURE_QUEUE=http://127.0.0.1:$(port azurite-queue)
+export BUCKETMESH_TEST_AZURE_ACCOUNT=$AZURE_ACCOUNT
+export BUCKETMESH_TEST_AZURE_KEY=$AZURE_KEY
+export BUCKETMESH_TEST_SQS=http://127.0.0.1:$(port sqs)
 export BUCKETMESH_E2E_NORMALIZER_ADDR=127.0.0.1:$NORMALIZER_PORT
 export BUCKETMESH_E2E_NOTIFY_TOKEN=$TOKEN
 export BUCKETMESH_E2E_MINIO_ARN_FAST=arn:minio:sqs::T1:webhook

@@ -5,7 +5,7 @@
 #   hack/test.sh ./pkg/object/... -run Race   arguments of go test, in place of ./...
 #
 # Environment:
-#   BUCKETMESH_TEST_PORT_BASE   first of five ports of the servers  (default: 19020; two runs at once need two)
+#   BUCKETMESH_TEST_PORT_BASE   first of twenty ports of the servers (default: 19020; two runs at once need two)
 #   BUCKETMESH_TEST_TIMEOUT     of one package's tests              (default: 15m)
 #   BUCKETMESH_CACHE            see hack/servers.sh
 set -euo pipefail
