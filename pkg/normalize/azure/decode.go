@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize"
 )
 
@@ -85,19 +86,19 @@ type record struct {
 	Time        string `json:"time"`
 }
 
-// parse reads an event and gives the fields of CloudEvents their names in Event Grid's schema.
+// parse reads an event and gives the fields of CloudEvents their names in Event Grid's schema. Errors: Invalid.
 func parse(raw json.RawMessage) (record, error) {
 	var r record
 	if err := json.Unmarshal(raw, &r); err != nil {
-		return r, fmt.Errorf("decode event: %w", err)
+		return r, errkind.New(errkind.Invalid, "decode event: %w", err)
 	}
 	switch {
 	case r.SpecVersion == "1.0":
 		r.Topic, r.EventType, r.EventTime = r.Source, r.Type, r.Time
 	case r.SpecVersion != "":
-		return r, fmt.Errorf("CloudEvents specversion %q: only 1.0 is understood", r.SpecVersion) //nolint:err113 // a reason of poison
+		return r, errkind.New(errkind.Invalid, "CloudEvents specversion %q: only 1.0 is understood", r.SpecVersion)
 	case r.EventType == "":
-		return r, fmt.Errorf("neither an Event Grid event nor a CloudEvent") //nolint:err113 // a reason of poison
+		return r, errkind.New(errkind.Invalid, "neither an Event Grid event nor a CloudEvent")
 	}
 	return r, nil
 }
