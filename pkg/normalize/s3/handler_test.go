@@ -477,8 +477,8 @@ func TestMetricsTellWhatBecameOfMessages(t *testing.T) {
 		"bucketmesh.normalizer.events store=us type=dev.bucketmesh.object.deleted.v1": 1,
 		"bucketmesh.normalizer.dead_letters store=us":                                 1,
 		"bucketmesh.normalizer.ignored reason=reserved key store=us":                  1,
-		"bucketmesh.normalizer.refused status=401 store=us":                           1,
-		"bucketmesh.normalizer.refused status=404 store=":                             1,
+		"bucketmesh.normalizer.refused reason=no token status=401 store=us":           1,
+		"bucketmesh.normalizer.refused reason=no such store status=404 store=":        1,
 	} {
 		if counts[name] != want {
 			t.Errorf("%s is %d, want %d, of %v", name, counts[name], want, counts)

@@ -137,7 +137,7 @@ func (f facts) addTo(m *normalize.Message, store Store) {
 		m.Poison = append(m.Poison, normalize.Poison{Raw: f.native, Reason: "record of " + f.name + " names a key " + reason})
 		return
 	}
-	if store.reserved(f.key) {
+	if store.Reserved(f.key) {
 		m.Ignore("reserved key")
 		return
 	}

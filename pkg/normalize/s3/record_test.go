@@ -26,7 +26,9 @@ var now = time.Date(2026, 11, 20, 18, 0, 0, 0, time.UTC)
 // store resolves every bucket, so that a captured message can name its own.
 func store(d s3.Dialect) s3.Resolve {
 	return func(bucket string) (s3.Store, bool) {
-		return s3.Store{Name: "r", Source: "https://s3.example/" + bucket, Server: "https://s3.example", Bucket: bucket, Dialect: d}, true
+		return s3.Store{Dialect: d, Store: normalize.Store{
+			Name: "r", Source: "https://s3.example/" + bucket, Server: "https://s3.example", Bucket: bucket,
+		}}, true
 	}
 }
 

@@ -12,19 +12,14 @@
 package s3
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/internal/httpin"
 )
 
 // Provider is the name of all dialects' provider in events.
 const Provider = "s3"
-
-// Reserved is the prefix of keys, at the root of a replica, that are the project's own (capability probes, markers).
-// Their events are dropped.
-const Reserved = ".bucketmesh/"
 
 // Dialect is the server whose habits a notification follows. It is part of a replica's configuration: a record alone
 // does not tell, versitygw says that it is aws:s3.
@@ -38,17 +33,12 @@ const (
 	RGW       Dialect = "rgw"       // keys raw; the sequencer is a little-endian pair
 )
 
-// Store is a bucket that may send notifications.
+// Store is a bucket that may send notifications, at /s3/<Name>.
 type Store struct {
-	Name    string // last element of the path that it posts to: /s3/<Name>
-	Source  string // CloudEvents source, an absolute URI
-	Server  string // stores with the same Server are buckets of one server and may share one endpoint
-	Bucket  string
-	Prefix  string // of the replica in the bucket, "" or ends with "/"
+	normalize.Store
+
 	Dialect Dialect
 	Auth    Auth
-
-	prefixes []string // of all replicas in the bucket, set by NewHandler
 }
 
 // Auth says who may send for a store. Any one of the ways is enough; with none of them nobody may.
@@ -65,43 +55,24 @@ type Auth struct {
 
 // StoreOf is the store of a configured replica, without Auth.
 func StoreOf(r config.Replica) Store {
-	server := r.Endpoint
-	if server == "" {
-		server = "amazonaws.com" // bucket names are unique in all of Amazon
-	}
-	return Store{
-		Name: r.Name, Source: r.Source(), Server: server, Bucket: r.Bucket, Prefix: r.Prefix, Dialect: Dialect(r.Dialect),
-	}
+	return Store{Store: normalize.StoreOf(r, "amazonaws.com"), Dialect: Dialect(r.Dialect)} // bucket names are unique in all of Amazon
 }
 
 // validate reports what a store lacks. Errors are Invalid.
 func (s Store) validate() error {
-	switch {
-	case s.Name == "" || strings.ContainsAny(s.Name, "/?#"):
-		return errkind.New(errkind.Invalid, "store name %q: must be one element of a path", s.Name)
-	case s.Source == "" || s.Bucket == "":
-		return errkind.New(errkind.Invalid, "store %s: source and bucket are required", s.Name)
+	if err := s.Validate(); err != nil {
+		return err //nolint:wrapcheck // names the store
 	}
 	switch s.Dialect {
 	case AWS, MinIO, VersityGW, RGW:
 	default:
 		return errkind.New(errkind.Invalid, "store %s: dialect %q is not one of aws, minio, versitygw, rgw", s.Name, s.Dialect)
 	}
-	for _, t := range s.Auth.Tokens {
-		if strings.TrimSpace(t) == "" {
-			return errkind.New(errkind.Invalid, "store %s: an empty token would let everybody in", s.Name)
-		}
+	if err := httpin.CheckTokens(s.Name, s.Auth.Tokens); err != nil {
+		return err //nolint:wrapcheck // names the store
 	}
 	if len(s.Auth.Tokens) == 0 && len(s.Auth.Topics) == 0 && !s.Auth.Open {
 		return errkind.New(errkind.Invalid, "store %s: nobody may send: set tokens, topics or open", s.Name)
 	}
 	return nil
-}
-
-// reserved reports whether a key is one of the project's own, for this or another replica in the same bucket.
-func (s Store) reserved(key string) bool {
-	if strings.HasPrefix(key, Reserved) || strings.HasPrefix(key, s.Prefix+Reserved) {
-		return true
-	}
-	return slices.ContainsFunc(s.prefixes, func(p string) bool { return strings.HasPrefix(key, p+Reserved) })
 }

@@ -1,25 +1,28 @@
-package s3
+package httpin
 
 import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
 	"strings"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
 
-// tokens compares shared secrets without telling by its time how much of one was right, or which.
-type tokens [][sha256.Size]byte
+// Tokens compares shared secrets without telling by its time how much of one was right, or which.
+type Tokens [][sha256.Size]byte
 
-func newTokens(secrets []string) tokens {
-	var t tokens
+// NewTokens prepares secrets that CheckTokens finds good.
+func NewTokens(secrets []string) Tokens {
+	var t Tokens
 	for _, s := range secrets {
 		t = append(t, sha256.Sum256([]byte(s)))
 	}
 	return t
 }
 
-// allow reports whether a request shows one of the tokens.
-func (t tokens) allow(r *http.Request) bool {
+// Allow reports whether a request shows one of the tokens.
+func (t Tokens) Allow(r *http.Request) bool {
 	ok := 0
 	for _, shown := range presented(r) {
 		sum := sha256.Sum256([]byte(shown))
@@ -28,6 +31,16 @@ func (t tokens) allow(r *http.Request) bool {
 		}
 	}
 	return ok == 1
+}
+
+// CheckTokens reports what is wrong with the secrets of a store. Errors: Invalid.
+func CheckTokens(store string, secrets []string) error {
+	for _, s := range secrets {
+		if strings.TrimSpace(s) == "" {
+			return errkind.New(errkind.Invalid, "store %s: an empty token would let everybody in", store)
+		}
+	}
+	return nil
 }
 
 // presented lists what a request shows, in all places where senders can put a secret.

@@ -1,4 +1,4 @@
-package s3
+package httpin
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/internal/refuse"
 )
 
 // meters count what became of messages. Attributes come from the configuration and from closed lists, never from what
@@ -27,7 +28,7 @@ func newMeters(m metric.Meter) (meters, error) {
 		name, help string
 	}{
 		{&out.events, "bucketmesh.normalizer.events", "events that the broker took, by store and type"},
-		{&out.refused, "bucketmesh.normalizer.refused", "messages that were not taken, by store and status"},
+		{&out.refused, "bucketmesh.normalizer.refused", "messages that were not taken, by store, status and reason"},
 		{&out.dead, "bucketmesh.normalizer.dead_letters", "messages and records that can never work, by store"},
 		{&out.ignored, "bucketmesh.normalizer.ignored", "records that are no change, by store and reason"},
 	} {
@@ -53,6 +54,7 @@ func (m meters) delivered(ctx context.Context, store string, msg normalize.Messa
 	}
 }
 
-func (m meters) refuse(ctx context.Context, store string, status int) {
-	m.refused.Add(ctx, 1, metric.WithAttributes(attribute.String("store", store), attribute.Int("status", status)))
+func (m meters) refuse(ctx context.Context, store string, status int, reason refuse.Reason) {
+	m.refused.Add(ctx, 1, metric.WithAttributes(
+		attribute.String("store", store), attribute.Int("status", status), attribute.String("reason", string(reason))))
 }
