@@ -13,25 +13,26 @@ package azure
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/internal/httpin"
 )
 
 // Provider is the name of the provider in events.
 const Provider = "azure"
 
-// Store is a container that may send notifications.
-type Store struct {
-	Name      string // last element of the path that is posted to: /azure/<Name>
-	Source    string // CloudEvents source, an absolute URI
-	Server    string // "" is Azure itself, else the endpoint of an emulator
-	Account   string // storage account
-	Container string
-	Prefix    string // of the replica in the container, "" or ends with "/"
-	Auth      Auth
+// EventGridApp is the id of Event Grid's own application in every Entra tenant of the public cloud: the bearer of the
+// tokens that it sends.
+const EventGridApp = "4962773b-9cdb-44cf-a8bf-237846a00ab7"
 
-	prefixes []string // of all replicas in the container, set by AccountOf
+// Store is a container that may send notifications, on the path /azure/<Name>.
+type Store struct {
+	normalize.Store // its Bucket is the container
+
+	Account string // storage account
+	Auth    Auth
 }
 
 // Auth says who may send for a store. Any one of the ways is enough; with none of them nobody may.
@@ -39,48 +40,51 @@ type Auth struct {
 	// Tokens are shared secrets; several, so that they can be rotated. A sender shows one as the parameter token or code of
 	// the URL, or in a delivery header (Authorization, X-Api-Key).
 	Tokens []string
-	// Entra lets senders in that show a bearer token of Microsoft Entra ID; it needs the handler's Tokens verifier.
-	Entra bool
+	// Apps are the ids of the Entra applications that may send, each with a bearer token that HandlerConfig.Verifier finds good.
+	Apps []string
 	// Open lets senders in that prove nothing. For loopback, or behind something that verifies them.
 	Open bool
 }
 
 // StoreOf is the store of a configured replica, without Auth.
 func StoreOf(r config.Replica) Store {
-	return Store{
-		Name: r.Name, Source: r.Source(), Server: r.Endpoint, Account: r.Account, Container: r.Bucket, Prefix: r.Prefix,
-	}
+	s := Store{Store: normalize.StoreOf(r, "azure"), Account: r.Account}
+	s.Server += "/" + r.Account
+	return s
 }
 
-// reserved reports whether a key is one of the project's own, for this or another replica in the same container.
-func (s Store) reserved(key string) bool {
-	if strings.HasPrefix(key, config.ReservedPrefix) || strings.HasPrefix(key, s.Prefix+config.ReservedPrefix) {
-		return true
+// validate reports what a store lacks. Errors are Invalid.
+func (s Store) validate() error {
+	if err := s.Validate(); err != nil {
+		return err //nolint:wrapcheck // names the store
 	}
-	return slices.ContainsFunc(s.prefixes, func(p string) bool { return strings.HasPrefix(key, p+config.ReservedPrefix) })
+	if s.Account == "" {
+		return errkind.New(errkind.Invalid, "store %s: account is required", s.Name)
+	}
+	if err := httpin.CheckTokens(s.Name, s.Auth.Tokens); err != nil {
+		return err //nolint:wrapcheck // names the store
+	}
+	if slices.Contains(s.Auth.Apps, "") {
+		return errkind.New(errkind.Invalid, "store %s: an empty application id", s.Name)
+	}
+	if len(s.Auth.Tokens) == 0 && len(s.Auth.Apps) == 0 && !s.Auth.Open {
+		return errkind.New(errkind.Invalid, "store %s: nobody may send: set tokens, apps or open", s.Name)
+	}
+	return nil
 }
 
 // Account is a storage account with those of its containers that are replicas. Subscriptions are of whole accounts: one of
 // them tells of all containers, on the path of any of them.
 type Account struct {
 	name   string
-	stores map[string]Store // by container
+	stores map[string]normalize.Store // by container
 }
 
-// AccountOf is the account of a store, with the containers that all has of it. A container with several replicas (prefixes
-// of it) is one source, so any of its stores will do.
+// AccountOf is the account of a store, with the containers that all has of it.
 func AccountOf(of Store, all []Store) Account {
-	a := Account{name: of.Account, stores: map[string]Store{of.Container: of}}
+	common := make([]normalize.Store, 0, len(all))
 	for _, s := range all {
-		if s.Account != of.Account || s.Server != of.Server {
-			continue
-		}
-		known, ok := a.stores[s.Container]
-		if !ok {
-			known = s
-		}
-		known.prefixes = append(known.prefixes, s.Prefix)
-		a.stores[s.Container] = known
+		common = append(common, s.Store)
 	}
-	return a
+	return Account{name: of.Account, stores: normalize.Siblings(of.Store, common)}
 }

@@ -136,7 +136,7 @@ func (f facts) add(m *normalize.Message, at Account, c class, container, key str
 		m.Poison = append(m.Poison, normalize.Poison{Raw: f.native, Reason: "event " + f.name + " names a key " + reason})
 		return
 	}
-	if store.reserved(key) {
+	if store.Reserved(key) {
 		m.Ignore("reserved key")
 		return
 	}

@@ -95,13 +95,10 @@ func grid(events ...ev) []byte { return shapes(events...)["Event Grid array"] }
 
 func stores() []azure.Store {
 	of := func(name, container, prefix string) azure.Store {
-		s := azure.StoreOf(config.Replica{Name: name, Provider: "azblob", Account: "media", Bucket: container, Prefix: prefix})
-		return s
+		return azure.StoreOf(config.Replica{Name: name, Provider: "azblob", Account: "media", Bucket: container, Prefix: prefix})
 	}
-	foreign := of("foreign", "f", "")
-	foreign.Account = "other"
-	emulated := of("emulated", "e", "")
-	emulated.Server = "http://127.0.0.1:10000"
+	foreign := azure.StoreOf(config.Replica{Name: "foreign", Provider: "azblob", Account: "other", Bucket: "f"})
+	emulated := azure.StoreOf(config.Replica{Name: "emulated", Provider: "azblob", Account: "media", Bucket: "e", Endpoint: "http://127.0.0.1:10000"})
 	return []azure.Store{of("eu", "c", "p/"), of("eu2", "c", "q/"), of("logs", "d", ""), foreign, emulated}
 }
 
@@ -139,7 +136,7 @@ func sample(t testing.TB, name string) []byte {
 
 func TestDocumentedSamples(t *testing.T) {
 	all := stores()
-	all[0].Container, all[2].Container = "test-container", "my-file-system"
+	all[0].Bucket, all[2].Bucket = "test-container", "my-file-system"
 	at := azure.AccountOf(all[0], all)
 	m := azure.Decode(sample(t, "azure-eg-blobcreated.json"), at)
 	if len(m.Changes) != 1 {

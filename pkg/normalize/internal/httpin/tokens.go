@@ -60,8 +60,12 @@ func presented(r *http.Request) []string {
 	if key := r.Header.Get("X-Api-Key"); key != "" {
 		out = append(out, key)
 	}
-	if strings.Contains(r.URL.RawQuery, "token=") {
-		if q := r.URL.Query().Get("token"); q != "" {
+	if r.URL.RawQuery == "" {
+		return out
+	}
+	query := r.URL.Query()
+	for _, name := range []string{"token", "code"} { // code is what webhooks in Azure call it
+		if q := query.Get(name); q != "" {
 			out = append(out, q)
 		}
 	}
