@@ -51,6 +51,9 @@ type Change struct {
 	// Vague says that sequence and version do not tell this change from the one before it, so that the request and
 	// the time of the event have to.
 	Vague bool
+	// Once says that a version has one change of this type only, so that its metageneration is not needed to tell: not
+	// every delivery of a notification knows it.
+	Once bool
 	// EventID is the provider's own id of the event; "" unless all deliveries of one event have the same.
 	EventID string
 	Object  event.Object // with its key set by SetKey
@@ -68,6 +71,9 @@ func (c Change) Event(recorded time.Time, traceparent string) (cloudevents.Event
 		Provider: c.Object.Provider, Store: c.Source, Bucket: c.Object.Bucket, Key: key, Kind: c.Type, Name: c.Name,
 		Version: c.Object.Version, Metageneration: c.Object.Metageneration, Sequence: c.Sequence,
 		EventID: c.EventID,
+	}
+	if c.Once {
+		id.Metageneration = ""
 	}
 	if id.Version == "" {
 		id.Version = c.Object.Generation

@@ -1,8 +1,10 @@
 package normalize
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -45,6 +47,23 @@ func (s Store) Reserved(key string) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.prefixes, func(p string) bool { return strings.HasPrefix(key, p+config.ReservedPrefix) })
+}
+
+// maxKey is the bytes of a key that S3 and GCS allow.
+const maxKey = 1024
+
+// BadKey says what is wrong with a key that neither S3 nor GCS can hold, or that no state can: such a record would only
+// fail again and again further on. "" is nothing.
+func BadKey(key string) string {
+	switch {
+	case len(key) > maxKey:
+		return fmt.Sprintf("of %d bytes: %d are allowed", len(key), maxKey)
+	case !utf8.ValidString(key):
+		return "that is not UTF-8"
+	case strings.ContainsRune(key, 0):
+		return "with a NUL"
+	}
+	return ""
 }
 
 // Siblings are the buckets, by name, that a server may tell of on the path of one of its stores. A bucket with several

@@ -110,30 +110,13 @@ type facts struct {
 	native                                     json.RawMessage
 }
 
-// maxKey is the bytes of a key that S3 allows.
-const maxKey = 1024
-
-// badKey says what is wrong with a key that no S3 server can hold, or that no state can: such a record would only fail
-// again and again further on. "" is nothing.
-func badKey(key string) string {
-	switch {
-	case len(key) > maxKey:
-		return fmt.Sprintf("of %d bytes: S3 allows %d", len(key), maxKey)
-	case !utf8.ValidString(key):
-		return "that is not UTF-8"
-	case strings.ContainsRune(key, 0):
-		return "with a NUL"
-	}
-	return ""
-}
-
 // addTo makes the change.
 func (f facts) addTo(m *normalize.Message, store Store) {
 	if f.key == "" && f.class.typ != event.Unrecognized {
 		m.Poison = append(m.Poison, normalize.Poison{Raw: f.native, Reason: "record of " + f.name + " names no key"})
 		return
 	}
-	if reason := badKey(f.key); reason != "" {
+	if reason := normalize.BadKey(f.key); reason != "" {
 		m.Poison = append(m.Poison, normalize.Poison{Raw: f.native, Reason: "record of " + f.name + " names a key " + reason})
 		return
 	}
