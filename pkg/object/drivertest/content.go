@@ -190,7 +190,9 @@ func testPinnedRead(t *testing.T, f *fixture) {
 	_, _, err = f.Open(t.Context(), "pinned", &driver.ReadOptions{IfMatch: v1.Tag, Offset: 1, Length: 1})
 	kind(t, err, errkind.PreconditionFailed, "a ranged read pinned to what was replaced")
 	_, _, err = f.Open(t.Context(), "pinned-missing", &driver.ReadOptions{IfMatch: v1.Tag})
-	kind(t, err, errkind.NotFound, "a pinned read of a missing key")
+	if !errkind.Is(err, errkind.PreconditionFailed) { // of a server that looks at the condition first
+		kind(t, err, errkind.NotFound, "a pinned read of a missing key")
+	}
 	if f.h.Want.Versioned {
 		for id, want := range map[string]string{v1.VersionID: "one", v2.VersionID: "two"} {
 			got, a := f.read(t, "pinned", &driver.ReadOptions{VersionID: id})
