@@ -51,18 +51,23 @@ var places = []struct {
 }{
 	{
 		libraries: []string{"github.com/aws"},
-		folders:   []string{"pkg/object/s3", "pkg/transfer/s3", "pkg/demo", "services/puller", "test"},
+		folders:   []string{"pkg/object/s3", "pkg/notifications/s3", "pkg/transfer/s3", "pkg/demo", "services/puller", "test"},
 		reason:    "a provider's SDK stays behind the driver; the demo's workload is a user with tools of their own",
 	},
 	{
 		libraries: []string{"cloud.google.com/go", "google.golang.org/api"},
-		folders:   []string{"pkg/object/gcs", "pkg/transfer/storagetransfer", "services/puller", "hack/pubsub", "test"},
+		folders:   []string{"pkg/object/gcs", "pkg/notifications/gcs", "pkg/transfer/storagetransfer", "services/puller", "hack/pubsub", "test"},
 		reason:    "a provider's SDK stays behind the driver; hack/pubsub is the emulator that tests ask",
 	},
 	{
 		libraries: []string{"github.com/Azure"},
-		folders:   []string{"pkg/object/azblob", "pkg/transfer/azure", "services/puller", "test"},
+		folders:   []string{"pkg/object/azblob", "pkg/notifications/azure", "pkg/transfer/azure", "services/puller", "test"},
 		reason:    "a provider's SDK stays behind the driver",
+	},
+	{
+		libraries: []string{module + "/pkg/notifications"},
+		folders:   []string{"pkg/notifications", "pkg/cli", "test"},
+		reason:    "only a person at the command line changes what a bucket tells whom",
 	},
 	{
 		libraries: []string{"k8s.io", "sigs.k8s.io", "knative.dev/eventing"},
