@@ -245,7 +245,7 @@ up_versitygw() {
 }
 
 # fake-gcs-server's event options are for all buckets (-event.bucket would be for one). It creates no topic: where the
-# topic or its server is missing, it drops the event and only logs that. Buckets need no notification of their own, and
+# topic is missing, events are dropped, and that is not even logged. Buckets need no notification of their own, and
 # must have none: each change would be told twice.
 up_fake_gcs() {
   local address

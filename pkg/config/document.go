@@ -50,6 +50,19 @@ type replica struct {
 	Mode string `json:"mode,omitempty" jsonschema:"enum=ReadWrite,enum=ReadOnly,default=ReadWrite"`
 	// Run ReadWrite on a bucket that has neither conditional writes nor versions: a user's write in the moment of a copy can be lost.
 	AcceptLossWindow *bool `json:"acceptLossWindow,omitempty" jsonschema:"default=false"`
+	// How changes of the bucket are told. Without it, by whatever was set up by hand.
+	Notifications *notifications `json:"notifications,omitempty"`
+}
+
+type notifications struct {
+	// What "bucketmesh notifications install" makes the bucket notify. s3: the ARN of an SQS queue, an SNS topic or a webhook of MinIO, or eventbridge. gs: projects/P/topics/T. azblob: the https URL of a webhook, without its secret, or the resource id of a Storage Queue.
+	Target string `json:"target,omitempty" jsonschema:"maxLength=2048"`
+	// The queue that is drained for changes. s3: the URL of an SQS queue. gs: projects/P/subscriptions/S. azblob: the URL of a Storage Queue. Replicas may share one.
+	Pull string `json:"pull,omitempty" jsonschema:"maxLength=2048"`
+	// gs: the Pub/Sub subscription that pushes to the normalizer, projects/P/subscriptions/S; "bucketmesh notifications check" looks at it.
+	Subscription string `json:"subscription,omitempty" jsonschema:"maxLength=2048"`
+	// azblob: the resource id of the storage account; required with a target.
+	Scope string `json:"scope,omitempty" jsonschema:"maxLength=2048"`
 }
 
 type filter struct {

@@ -2,8 +2,8 @@ package config_test
 
 import (
 	"path/filepath"
-	"slices"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +65,29 @@ func TestLoadReadsEverything(t *testing.T) {
 	}
 	if r, ok := got.Replica("nobody"); ok {
 		t.Errorf("Replica(nobody) = %+v", r)
+	}
+}
+
+// TestLoadReadsNotifications: they are what was written, and replicas may pull from one queue.
+func TestLoadReadsNotifications(t *testing.T) {
+	g := load(t, string(read(t, "testdata/accepted/notifications.yaml")))
+	const account = "/subscriptions/00000000-1111-2222-3333-444444444444/resourceGroups/media/providers/Microsoft.Storage/storageAccounts/mediaeu"
+	for name, want := range map[string]config.Notifications{
+		"sqs": {Target: "arn:aws:sqs:us-east-1:123456789012:changes", Pull: "https://sqs.us-east-1.amazonaws.com/123456789012/changes"},
+		"sns": {Target: "arn:aws-cn:sns:cn-north-1:123456789012:changes", Pull: "https://sqs.us-east-1.amazonaws.com/123456789012/changes"},
+		"gcs": {
+			Target: "projects/media-1/topics/changes", Pull: "projects/123456789/subscriptions/changes",
+			Subscription: "projects/example.com:media-1/subscriptions/changes-push",
+		},
+		"webhook": {Target: "https://hooks.example.net/azure/webhook", Scope: account},
+	} {
+		r, _ := g.Replica(name)
+		if diff := cmp.Diff(want, r.Notifications); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+	}
+	if r, _ := g.Replica("gcs"); r.Endpoint != "http://localhost:4443" || r.Bucket != "media.example.net_eu" || r.Credentials != "gcp-eu" {
+		t.Errorf("gcs is %+v", r)
 	}
 }
 
@@ -138,6 +161,8 @@ func TestReplicaFor(t *testing.T) {
 		`{name: e, url: "gs://data"}`,
 		`{name: f, url: "azblob://acc/data"}`,
 		`{name: g, url: "mem://data"}`,
+		`{name: h, url: "gs://data?endpoint=HTTP://127.0.0.1:4443/"}`,
+		`{name: i, url: "azblob://acc/data?endpoint=http://127.0.0.1:10000"}`,
 	))
 	const one, two = "http://127.0.0.1:9001/data", "http://127.0.0.1:9002/data"
 	tests := []struct{ source, bucketKey, replica, key string }{
@@ -154,6 +179,8 @@ func TestReplicaFor(t *testing.T) {
 		{"https://storage.googleapis.com/data", "a", "e", "a"},
 		{"https://acc.blob.core.windows.net/data", "a", "f", "a"},
 		{"mem://data", "a", "g", "a"},
+		{"http://127.0.0.1:4443/data", "a", "h", "a"},
+		{"http://127.0.0.1:10000/acc/data", "a", "i", "a"},
 		{"http://127.0.0.1:9003/data", "a", "", ""},
 	}
 	for _, test := range tests {

@@ -78,6 +78,7 @@ func Marshal(g *Group) ([]byte, error) {
 	for _, r := range g.Replicas {
 		doc.Spec.Replicas = append(doc.Spec.Replicas, replica{
 			Name: r.Name, URL: r.URL, Mode: string(r.Mode), AcceptLossWindow: new(r.AcceptLossWindow),
+			Notifications: r.Notifications.document(),
 		})
 	}
 	doc.Spec.Filter = &filter{Include: g.Filter.Include, Exclude: g.Filter.Exclude}

@@ -51,7 +51,13 @@ func TestReferenceNamesEveryParameter(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := append([]string{}, dialects...)
-	want = append(append(want, policies...), parameters["s3"]...)
+	want = append(want, policies...)
+	for scheme, names := range parameters {
+		want = append(want, names...)
+		if !strings.Contains(string(data), "Parameters of `"+scheme+"://`") {
+			t.Errorf("%s has no table of the parameters of %s://", referenceFile, scheme)
+		}
+	}
 	for _, name := range want {
 		if !strings.Contains(string(data), "`"+name+"`") {
 			t.Errorf("%s does not name %s", referenceFile, name)

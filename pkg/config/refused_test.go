@@ -65,6 +65,9 @@ func TestCheckEnvironment(t *testing.T) {
 		`{name: a, url: "s3://media?endpoint=http://127.0.0.1:9001&dialect=minio&credentials=minio-a"}`,
 		`{name: b, url: "s3://media?endpoint=http://127.0.0.1:9002&dialect=minio&credentials=B"}`,
 		`{name: c, url: "s3://media?region=us-east-1"}`,
+		`{name: d, url: "gs://media?credentials=gcp"}`,
+		`{name: e, url: "azblob://media/media?credentials=azure"}`,
+		`{name: f, url: "gs://media-open"}`,
 	))
 	env := map[string]string{}
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
@@ -80,6 +83,8 @@ func TestCheckEnvironment(t *testing.T) {
 	env["BUCKETMESH_MINIO_A_SECRET_ACCESS_KEY"] = secret
 	env["BUCKETMESH_B_ACCESS_KEY_ID"] = secret
 	env["BUCKETMESH_B_SECRET_ACCESS_KEY"] = secret
+	env["BUCKETMESH_GCP_CREDENTIALS_FILE"] = secret
+	env["BUCKETMESH_AZURE_ACCOUNT_KEY"] = secret
 	if err := config.CheckEnvironment(group, lookup); err != nil {
 		t.Errorf("refused a complete environment: %v", err)
 	}

@@ -37,10 +37,11 @@ var onlyLoad = []string{
 }
 
 // onlyLoadPrefixes are families of such cases.
-var onlyLoadPrefixes = []string{"overlap-", "url-"}
+var onlyLoadPrefixes = []string{"notifications-", "overlap-", "url-"}
 
 // alsoSchema are the exceptions of those.
 var alsoSchema = []string{
+	"notifications-not-an-object", "notifications-too-long", "notifications-unknown-field",
 	"url-fragment", "url-no-bucket", "url-no-scheme", "url-opaque", "url-scheme-unknown", "url-secret-userinfo", "url-too-long",
 }
 

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -12,9 +11,6 @@ import (
 
 var (
 	dnsLabel       = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	bucketName     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$`)
-	accountName    = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
-	containerName  = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9]){2,62}$`)
 	regionName     = regexp.MustCompile(`^[a-z0-9][-a-z0-9]{0,31}$`)
 	credentialName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,31}$`)
 	// An access key id is no secret, but where one was pasted the secret is next.
@@ -26,7 +22,9 @@ const maxPrefix = 512
 
 // parameters of a replica's URL, per scheme.
 var parameters = map[string][]string{
-	"s3": {"region", "endpoint", "pathStyle", "dialect", "credentials"},
+	"s3":     {"region", "endpoint", "pathStyle", "dialect", "credentials"},
+	"gs":     {"endpoint", "credentials"},
+	"azblob": {"endpoint", "credentials"},
 }
 
 // providerOf the URL schemes.
@@ -76,17 +74,6 @@ func (v *validator) replicaURL(path string, r *Replica) {
 	v.parameters(path, u, r)
 }
 
-func (v *validator) bucket(path, bare string, r *Replica) {
-	switch {
-	case r.Provider == "azblob" && !accountName.MatchString(r.Account):
-		v.add(path, quote(bare), "names no valid storage account", "use 3 to 24 lower-case letters and digits")
-	case r.Provider == "azblob" && !containerName.MatchString(r.Bucket):
-		v.add(path, quote(bare), "names no valid container", "write azblob://ACCOUNT/CONTAINER, the container in 3 to 63 lower-case letters, digits and single hyphens")
-	case r.Provider != "azblob" && (!bucketName.MatchString(r.Bucket) || net.ParseIP(r.Bucket) != nil):
-		v.add(path, quote(bare), "names no valid bucket", "use 3 to 63 lower-case letters, digits, hyphens and dots")
-	}
-}
-
 func (v *validator) prefix(path, bare, key string, r *Replica) {
 	if key == "" {
 		return
@@ -103,7 +90,7 @@ func (v *validator) prefix(path, bare, key string, r *Replica) {
 	}
 }
 
-const credentialsMend = "remove them; credentials come from the environment: on s3:// URLs ?credentials=NAME says from which variables, " +
+const credentialsMend = "remove them; credentials come from the environment: ?credentials=NAME says from which variables, " +
 	"and without it the provider's own chain is asked"
 
 // looksSecret are parameters of other programs' URLs that carry credentials.
@@ -137,17 +124,51 @@ func (v *validator) parameters(path string, u *url.URL, r *Replica) {
 			v.add(path, "", fmt.Sprintf("has the parameter %s without a value", quote(name)), "remove it or give it a value")
 		}
 	}
-	if u.Scheme == "s3" && len(v.mistakes) == before {
+	if len(v.mistakes) > before {
+		return
+	}
+	if query.Has("endpoint") {
+		r.Endpoint = v.endpoint(path, query.Get("endpoint"))
+	}
+	r.Credentials = v.credentials(path, query.Get("credentials"), r.Provider)
+	switch r.Provider {
+	case "s3":
 		v.s3(path, query, r)
+	case "gcs":
+		v.notOwn(path, r, "Google", "googleapis.com")
+	case "azblob":
+		v.notOwn(path, r, "Azure", "core.windows.net", "core.chinacloudapi.cn", "core.usgovcloudapi.net", "storage.azure.net")
+	}
+}
+
+// credentials is the name of static credentials; it is not repeated where it is none, because it may be one of them.
+func (v *validator) credentials(path, name, provider string) string {
+	if name == "" || (credentialName.MatchString(name) && !accessKeyID.MatchString(name)) {
+		return name
+	}
+	example := Replica{Provider: provider, Credentials: "EU"}
+	v.add(path, "", "has credentials that are not a name (the value is not shown)",
+		"write a name of letters, digits, - and _ , such as credentials=EU for "+strings.Join(example.CredentialVariables(), " and "))
+	return ""
+}
+
+// notOwn refuses the provider's own endpoints: at other endpoints nothing is in the host name, no scope of a real cloud's
+// tokens holds, and one bucket would go by two names.
+func (v *validator) notOwn(path string, r *Replica, whose string, domains ...string) {
+	e, err := url.Parse(r.Endpoint)
+	if err != nil {
+		return
+	}
+	for _, domain := range domains {
+		if host := e.Hostname(); host == domain || strings.HasSuffix(host, "."+domain) {
+			v.add(path, "endpoint "+quote(r.Endpoint), "is "+whose+"'s own", "remove it: without an endpoint "+whose+" is asked")
+		}
 	}
 }
 
 // s3 reads the parameters of s3:// URLs, which are all known and there once.
 func (v *validator) s3(path string, query url.Values, r *Replica) {
-	r.Region, r.Dialect, r.Credentials = query.Get("region"), query.Get("dialect"), query.Get("credentials")
-	if query.Has("endpoint") {
-		r.Endpoint = v.endpoint(path, query.Get("endpoint"))
-	}
+	r.Region, r.Dialect = query.Get("region"), query.Get("dialect")
 	compatible := query.Has("endpoint") && !isAmazon(r.Endpoint)
 	switch {
 	case r.Region != "" && !regionName.MatchString(r.Region):
@@ -175,11 +196,6 @@ func (v *validator) s3(path string, query url.Values, r *Replica) {
 		r.PathStyle = s == "true"
 	default:
 		v.add(path, "pathStyle "+quote(s), "is not true or false", "write pathStyle=true or pathStyle=false")
-	}
-	if r.Credentials != "" && (!credentialName.MatchString(r.Credentials) || accessKeyID.MatchString(r.Credentials)) {
-		v.add(path, "", "has credentials that are not a name (the value is not shown)",
-			"write a name of letters, digits, - and _ , such as credentials=EU for BUCKETMESH_EU_ACCESS_KEY_ID and BUCKETMESH_EU_SECRET_ACCESS_KEY")
-		r.Credentials = ""
 	}
 }
 

@@ -115,6 +115,7 @@ func (v *validator) replicas(in []replica) []Replica {
 				v.replicaURL(at+".url", &r)
 			}
 		}
+		v.notifications(at+".notifications", doc.Notifications, &r)
 		// A mode that could not be read counts: one mistake is not reported as two.
 		writable = writable || r.Mode != ReadOnly
 		out = append(out, r)
@@ -123,6 +124,7 @@ func (v *validator) replicas(in []replica) []Replica {
 		v.add(path, "", "has no ReadWrite replica", "make at least one replica ReadWrite")
 	}
 	v.overlaps(path, out)
+	v.pushedAndPulled(path, out)
 	return out
 }
 
