@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/internal/refuse"
 )
 
 const (
@@ -64,7 +65,7 @@ func (c *certCache) key(ctx context.Context, from string) (*rsa.PublicKey, error
 	}
 	if now.Before(e.cert.NotBefore) || now.After(e.cert.NotAfter) {
 		c.drop(from, e)
-		return nil, errkind.New(errkind.Unauthenticated, "verify sns message: the certificate is good from %s to %s",
+		return nil, refused(Certificate, "the certificate is good from %s to %s",
 			e.cert.NotBefore.Format(time.RFC3339), e.cert.NotAfter.Format(time.RFC3339))
 	}
 	return e.key, nil
@@ -99,19 +100,19 @@ func (c *certCache) drop(from string, e *certEntry) {
 func (e *certEntry) fetch(ctx context.Context, client Doer, from string, now time.Time) error {
 	b, err := fetch(ctx, client, from, maxCertSize)
 	if err != nil {
-		return errkind.New(errkind.Unavailable, "fetch sns certificate: %w", err)
+		return refuse.New(errkind.Unavailable, CertificateDown, "fetch sns certificate: %w", err)
 	}
 	block, _ := pem.Decode(b)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return errkind.New(errkind.Unauthenticated, "fetch sns certificate: not a PEM certificate")
+		return refused(Certificate, "its certificate is not in PEM")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return errkind.New(errkind.Unauthenticated, "fetch sns certificate: %w", err)
+		return refused(Certificate, "its certificate: %w", err)
 	}
 	key, ok := cert.PublicKey.(*rsa.PublicKey)
 	if !ok {
-		return errkind.New(errkind.Unauthenticated, "fetch sns certificate: its key is not RSA")
+		return refused(Certificate, "the key of its certificate is not RSA")
 	}
 	e.cert, e.key, e.fetched = cert, key, now
 	return nil

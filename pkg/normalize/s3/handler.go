@@ -120,7 +120,7 @@ func (h *Handler) read(ctx context.Context, route *route, known bool, body []byt
 	}
 	// A token does not stand in for the signature: it proves who posted, not which topic it is from.
 	if len(route.Auth.Topics) == 0 {
-		return normalize.Message{}, errkind.New(errkind.PermissionDenied, "sns topic %q: none is allowed here", p.TopicArn)
+		return normalize.Message{}, refuse.New(errkind.PermissionDenied, Topic, "sns topic %q: none is allowed here", p.TopicArn)
 	}
 	if err := h.config.Verifier.Verify(ctx, &p.Envelope, route.Auth.Topics); err != nil {
 		return normalize.Message{}, err

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/internal/refuse"
 )
 
 // Types of SNS messages.
@@ -43,6 +44,25 @@ type Envelope struct {
 // snsHost is the only kind of host that certificates and confirmations are fetched from.
 var snsHost = regexp.MustCompile(`^sns\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
 
+// Reasons of refusal.
+const (
+	Topic           refuse.Reason = "sns topic"
+	TooOld          refuse.Reason = "sns message too old"
+	Future          refuse.Reason = "sns message of the future"
+	Malformed       refuse.Reason = "malformed sns message"
+	Signature       refuse.Reason = "sns signature"
+	SigningURL      refuse.Reason = "sns certificate url"
+	SubscribeURL    refuse.Reason = "sns subscribe url"
+	Certificate     refuse.Reason = "sns certificate"
+	CertificateDown refuse.Reason = "sns certificate not available"
+	ConfirmDown     refuse.Reason = "sns confirmation not possible"
+)
+
+// refused is the error for who is not SNS, or does not send what SNS sends.
+func refused(reason refuse.Reason, format string, args ...any) error {
+	return refuse.New(errkind.Unauthenticated, reason, "verify sns message: "+format, args...)
+}
+
 // Doer does HTTP requests. It must not follow redirects: http.Client does unless told otherwise.
 type Doer interface {
 	Do(*http.Request) (*http.Response, error)
@@ -64,10 +84,16 @@ type Verifier struct {
 	certs  *certCache
 }
 
-// NewVerifier makes a verifier that fetches certificates with client. Messages with a timestamp older than maxAge are
-// refused, as are those more than a quarter of an hour ahead of now; maxAge <= 0 lets every age in (a replay only
-// repeats ids that are known). SNS keeps the timestamp through its retries, so that maxAge must be longer than those last.
+// DefaultMaxAge is as long as a delivery policy of SNS for HTTP can make it try: it keeps the timestamp through its tries.
+const DefaultMaxAge = time.Hour
+
+// NewVerifier makes a verifier that fetches certificates with client. Messages (confirmations too) with a timestamp that is
+// older than maxAge and a quarter of an hour are refused: somebody recorded them. So are those more than a quarter of an
+// hour ahead of now. maxAge 0 is DefaultMaxAge; a negative one lets every age in.
 func NewVerifier(client Doer, now func() time.Time, maxAge time.Duration) *Verifier {
+	if maxAge == 0 {
+		maxAge = DefaultMaxAge
+	}
 	return &Verifier{client: client, now: now, maxAge: maxAge, certs: newCertCache(client, now)}
 }
 
@@ -78,7 +104,7 @@ const clockSkew = 15 * time.Minute
 // be fetched now.
 func (v *Verifier) Verify(ctx context.Context, e *Envelope, topics []string) error {
 	if !slices.Contains(topics, e.TopicArn) { // first: it costs nothing
-		return errkind.New(errkind.PermissionDenied, "verify sns message: topic %q is not allowed", e.TopicArn)
+		return refuse.New(errkind.PermissionDenied, Topic, "verify sns message: topic %q is not allowed", e.TopicArn)
 	}
 	if err := v.checkTime(e.Timestamp); err != nil {
 		return err
@@ -89,9 +115,9 @@ func (v *Verifier) Verify(ctx context.Context, e *Envelope, topics []string) err
 	}
 	signature, err := base64.StdEncoding.DecodeString(e.Signature)
 	if err != nil {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: signature: %w", err)
+		return refused(Signature, "signature: %w", err)
 	}
-	if err := checkURL(e.SigningCertURL, e.TopicArn, true); err != nil {
+	if err := checkURL(e.SigningCertURL, e.TopicArn, SigningURL); err != nil {
 		return err
 	}
 	key, err := v.certs.key(ctx, e.SigningCertURL)
@@ -106,10 +132,10 @@ func (v *Verifier) Verify(ctx context.Context, e *Envelope, topics []string) err
 		sum := sha256.Sum256(text)
 		err = rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature)
 	default:
-		return errkind.New(errkind.Unauthenticated, "verify sns message: signature version %q", e.SignatureVersion)
+		return refused(Signature, "signature version %q", e.SignatureVersion)
 	}
 	if err != nil {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: %w", err)
+		return refused(Signature, "%w", err)
 	}
 	return nil
 }
@@ -117,11 +143,13 @@ func (v *Verifier) Verify(ctx context.Context, e *Envelope, topics []string) err
 func (v *Verifier) checkTime(timestamp string) error {
 	t, err := time.Parse(time.RFC3339Nano, timestamp)
 	if err != nil {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: timestamp: %w", err)
+		return refused(Malformed, "timestamp: %w", err)
 	}
-	age := v.now().Sub(t)
-	if age < -clockSkew || v.maxAge > 0 && age > v.maxAge {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: timestamp %s is %s old", timestamp, age.Round(time.Second))
+	switch age := v.now().Sub(t); {
+	case age < -clockSkew:
+		return refused(Future, "timestamp %s is %s ahead: compare the clocks", timestamp, -age.Round(time.Second))
+	case v.maxAge > 0 && age > v.maxAge+clockSkew:
+		return refused(TooOld, "timestamp %s is %s old", timestamp, age.Round(time.Second))
 	}
 	return nil
 }
@@ -139,7 +167,7 @@ func signedText(e *Envelope) ([]byte, error) {
 		fields = append(fields,
 			[2]string{"SubscribeURL", e.SubscribeURL}, [2]string{"Timestamp", e.Timestamp}, [2]string{"Token", e.Token})
 	default:
-		return nil, errkind.New(errkind.Unauthenticated, "verify sns message: type %q", e.Type)
+		return nil, refused(Malformed, "type %q", e.Type)
 	}
 	fields = append(fields, [2]string{"TopicArn", e.TopicArn}, [2]string{"Type", e.Type})
 	var b strings.Builder
@@ -152,28 +180,29 @@ func signedText(e *Envelope) ([]byte, error) {
 // Confirm answers a verified SubscriptionConfirmation. Errors: Unauthenticated for a URL that is not SNS's, Unavailable
 // if SNS can't be reached or does not confirm.
 func (v *Verifier) Confirm(ctx context.Context, e *Envelope) error {
-	if err := checkURL(e.SubscribeURL, e.TopicArn, false); err != nil {
+	if err := checkURL(e.SubscribeURL, e.TopicArn, SubscribeURL); err != nil {
 		return err
 	}
 	if _, err := fetch(ctx, v.client, e.SubscribeURL, 64<<10); err != nil {
-		return errkind.New(errkind.Unavailable, "confirm sns subscription: %w", err)
+		return refuse.New(errkind.Unavailable, ConfirmDown, "confirm sns subscription: %w", err)
 	}
 	return nil
 }
 
 // checkURL lets only https URLs of the host of SNS in the topic's own region through, without user, port or other disguise.
-func checkURL(raw, topic string, pem bool) error {
+// what says which of the URLs it is.
+func checkURL(raw, topic string, what refuse.Reason) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "https" || u.User != nil || u.Opaque != "" || !snsHost.MatchString(u.Host) {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: %q is not an https URL of sns", raw)
+		return refused(what, "%q is not an https URL of sns", raw)
 	}
 	arn := strings.Split(topic, ":") // arn:partition:sns:region:account:name
 	if len(arn) != 6 || snsHost.FindStringSubmatch(u.Host)[1] != arn[3] {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: %q is not in the region of topic %q", raw, topic)
+		return refused(what, "%q is not in the region of topic %q", raw, topic)
 	}
 	// The cache goes by the URL: one certificate must not have many.
-	if pem && (!strings.HasSuffix(u.Path, ".pem") || strings.ContainsAny(raw, "?#")) {
-		return errkind.New(errkind.Unauthenticated, "verify sns message: %q is no certificate", raw)
+	if what == SigningURL && (!strings.HasSuffix(u.Path, ".pem") || strings.ContainsAny(raw, "?#")) {
+		return refused(what, "%q is no certificate", raw)
 	}
 	return nil
 }
