@@ -90,7 +90,7 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 		}, out.Metadata),
 	}
 	body := stream.NewBody(out.Body, length, watch, b.cfg.IdleTimeout)
-	if err := cmp.Or(checkRange(opts, length, a.Size), b.checkRead(ctx, c, opts, a, or(out.TagCount))); err != nil {
+	if err := cmp.Or(b.checkRead(ctx, c, opts, a, or(out.TagCount)), checkRange(opts, length, a.Size)); err != nil {
 		_ = body.Close()
 		return nil, nil, err
 	}
