@@ -108,6 +108,8 @@ type prober struct {
 	dir    string
 	report Report
 	unique bool // tags name writes, not contents
+	// markers: a delete leaves a marker over what it deletes, by which it can be checked and taken back.
+	markers bool
 
 	mu       sync.Mutex
 	wrote    map[string]bool     // keys
@@ -129,7 +131,7 @@ func (p *prober) run(ctx context.Context) error {
 	return nil
 }
 
-// basics: can we write at all, does a write make a version, does a tag name the write or the content?
+// basics: can we write at all, is what a write replaces kept, does a tag name the write or the content?
 func (p *prober) basics(ctx context.Context) error {
 	caps := &p.report.Capabilities
 	first, err := p.put(ctx, "basics", "same", driver.Precondition{})
@@ -140,9 +142,8 @@ func (p *prober) basics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	caps.Versioned = first.VersionID != "" && again.VersionID != "" && first.VersionID != again.VersionID
 	p.unique = first.Tag != again.Tag
-	suspended, err := p.suspended(ctx)
+	suspended, err := p.versioning(ctx, first.VersionID, again.VersionID)
 	if err != nil {
 		return err
 	}
@@ -156,25 +157,42 @@ func (p *prober) basics(ctx context.Context) error {
 	return nil
 }
 
-// suspended: writes make no versions, and yet a delete leaves a marker. (Not every server says so in its answer.)
-func (p *prober) suspended(ctx context.Context) (bool, error) {
+// versioning finds out with one listing, after both versions were deleted, what the bucket keeps. That two writes have
+// different version ids proves nothing: on GCS they name the write, on unversioned buckets, too. And a delete leaves a marker
+// on S3 (also where versioning is suspended; not every server says so in its answer), and none on GCS and Azure.
+func (p *prober) versioning(ctx context.Context, first, again string) (suspended bool, err error) {
+	caps := &p.report.Capabilities
 	gone, err := p.delete(ctx, "basics", driver.Precondition{})
-	if err != nil || p.report.Capabilities.Versioned {
+	if err != nil {
 		return false, err
 	}
+	distinct := first != "" && again != "" && first != again
 	v, lists := p.d.(driver.Versioner)
-	if gone.DeleteMarker || !lists {
-		return gone.DeleteMarker, nil
+	if !lists {
+		caps.Versioned, p.markers = distinct, gone.DeleteMarker
+		return gone.DeleteMarker && !distinct, nil
+	}
+	if gone.DeleteMarker && !distinct {
+		return true, nil
 	}
 	all, err := v.Versions(ctx, p.key("basics"))
-	return len(all) > 0, err
+	if err != nil {
+		return false, err
+	}
+	kept := false
+	for i := range all {
+		p.markers = p.markers || all[i].DeleteMarker
+		kept = kept || all[i].VersionID == first
+	}
+	caps.Versioned = distinct && kept
+	return !caps.Versioned && len(all) > 0, nil
 }
 
 // instead is what can stand in for a condition that the bucket doesn't keep.
 func (p *prober) instead() driver.Guard {
 	_, lists := p.d.(driver.Versioner)
 	_, follows := p.d.(Capable)
-	if p.report.Capabilities.Versioned && lists && follows {
+	if p.report.Capabilities.Versioned && p.markers && lists && follows {
 		return driver.GuardMarker
 	}
 	return driver.GuardNone

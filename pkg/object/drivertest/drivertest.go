@@ -12,7 +12,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -36,8 +38,35 @@ type Harness struct {
 	NoNesting bool
 	// RefusedKeys are those of NastyKeys that the server can't store. It must refuse them, as Invalid.
 	RefusedKeys []string
+	// Generations: a write has a version id on an unversioned bucket, too: it names the write (GCS).
+	Generations bool
+	// NoMarkers: a delete on a versioned bucket leaves no delete marker, and its answer names no version (GCS, Azure).
+	NoMarkers bool
+	// NoRequestIDs: the server gives its answers no ids.
+	NoRequestIDs bool
 	// Writers race for each condition; 0: 32.
 	Writers int
+	// Rounds of each race; 0: what BUCKETMESH_TEST_RACE_ROUNDS says, or 4 without it. (2 in short runs.)
+	Rounds int
+}
+
+// rounds are how often each race is run.
+func (h Harness) rounds(t *testing.T) int {
+	t.Helper()
+	if h.Rounds > 0 {
+		return h.Rounds
+	}
+	if v := os.Getenv("BUCKETMESH_TEST_RACE_ROUNDS"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 {
+			t.Fatalf("BUCKETMESH_TEST_RACE_ROUNDS is %q: it must be a number of rounds such as 1000", v)
+		}
+		return n
+	}
+	if testing.Short() {
+		return 2
+	}
+	return 4
 }
 
 // Run runs the suite.
@@ -46,6 +75,7 @@ func Run(t *testing.T, h Harness) {
 	if h.Writers == 0 {
 		h.Writers = 32
 	}
+	h.Rounds = h.rounds(t)
 	t.Run("Probe", h.probe)
 	for _, test := range []struct {
 		name string
@@ -54,6 +84,7 @@ func Run(t *testing.T, h Harness) {
 		{"Bytes", testBytes},
 		{"NastyKeys", testNastyKeys},
 		{"Properties", testProperties},
+		{"DefaultContentType", testDefaultContentType},
 		{"MetadataOnlyEdit", testMetadataOnlyEdit},
 		{"RangeRead", testRangeRead},
 		{"PinnedRead", testPinnedRead},
@@ -73,10 +104,12 @@ func Run(t *testing.T, h Harness) {
 		{"Listing", testListing},
 		{"ListingPages", testListingPages},
 		{"Multipart", testMultipart},
+		{"MultipartManyParts", testMultipartManyParts},
 		{"MultipartConditions", testMultipartConditions},
 		{"MultipartAbort", testMultipartAbort},
 		{"Versions", testVersions},
 		{"Prefix", testPrefix},
+		{"Copy", testCopy},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, h.fixture(t)) })
 	}

@@ -11,6 +11,7 @@ import (
 	"cloud.google.com/go/storage"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/transport"
 )
 
 // authorized is a client that sends what next sends, with a token where the bucket needs one.
@@ -34,7 +35,7 @@ func authorized(cfg Config, next http.RoundTripper) (*http.Client, error) {
 func findCredentials(cfg Config) (*auth.Credentials, error) {
 	// Tokens are fetched by a client of their own: they are no requests to the bucket.
 	opts := &credentials.DetectOptions{
-		Scopes: []string{storage.ScopeReadWrite}, Client: &http.Client{Transport: newTransport(cfg), Timeout: cfg.RequestTimeout},
+		Scopes: []string{storage.ScopeReadWrite}, Client: &http.Client{Transport: transport.New(cfg.RequestTimeout, cfg.MaxConnections), Timeout: cfg.RequestTimeout},
 	}
 	if cfg.CredentialsFile == "" {
 		creds, err := credentials.DetectDefault(opts)

@@ -29,7 +29,6 @@ package gcs
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,6 +40,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/alive"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/transport"
 )
 
 // google is where Google's own storage is. It is always named to the SDK, so that the environment (STORAGE_EMULATOR_HOST)
@@ -118,10 +118,10 @@ func Open(ctx context.Context, cfg Config) (*Bucket, error) {
 	}
 	base := cfg.Transport
 	if base == nil {
-		t := newTransport(cfg)
+		t := transport.New(cfg.RequestTimeout, cfg.MaxConnections)
 		base, s.close = t, t.CloseIdleConnections
 	}
-	hc, err := authorized(cfg, &transport{base: base, report: cfg.OnRequest})
+	hc, err := authorized(cfg, &wire{base: base, report: cfg.OnRequest})
 	if err != nil {
 		return nil, err
 	}
@@ -185,20 +185,6 @@ func (c Config) withDefaults() Config {
 		c.Concurrency = 8
 	}
 	return c
-}
-
-func newTransport(c Config) *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: min(c.RequestTimeout, 10*time.Second), KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   min(c.RequestTimeout, 10*time.Second),
-		ExpectContinueTimeout: time.Second,
-		MaxIdleConns:          c.MaxConnections,
-		MaxIdleConnsPerHost:   c.MaxConnections,
-		IdleConnTimeout:       90 * time.Second,
-		ForceAttemptHTTP2:     true,
-		DisableCompression:    true, // bytes are copied as they are stored
-	}
 }
 
 // Capabilities implements driver.Bucket.

@@ -83,7 +83,7 @@ func (b *Bucket) add(key string, data []byte, etag, md5sum string, opts *driver.
 	p := opts.Properties
 	p.Metadata, p.Tags = maps.Clone(p.Metadata), maps.Clone(p.Tags)
 	if p.ContentType == "" {
-		p.ContentType = "application/octet-stream" // as S3 does
+		p.ContentType = driver.DefaultContentType
 	}
 	v := &version{data: data, attrs: driver.Attrs{
 		Properties: p, Key: key, Size: int64(len(data)), ETag: etag, MD5: md5sum, SHA256: opts.SHA256, ModTime: b.now(),

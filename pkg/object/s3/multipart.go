@@ -21,7 +21,7 @@ func (b *Bucket) Begin(ctx context.Context, key string, opts *driver.PutOptions)
 	defer cancel()
 	in := &awss3.CreateMultipartUploadInput{
 		Bucket: &b.cfg.Bucket, Key: &key,
-		ContentType: opt(opts.ContentType), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
+		ContentType: aws.String(contentType(opts.ContentType)), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
 		ContentDisposition: opt(opts.ContentDisposition), CacheControl: opt(opts.CacheControl),
 		Metadata: encodeMetadata(opts.Metadata), Tagging: tagging(opts.Tags), ChecksumAlgorithm: b.algorithm(),
 	}

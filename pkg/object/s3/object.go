@@ -61,7 +61,7 @@ func (b *Bucket) headTagged(ctx context.Context, key, version string) (*driver.A
 		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
 		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
 		meta: out.ResultMetadata, userMetadata: out.Metadata, props: driver.Properties{
-			ContentType: aws.ToString(out.ContentType), ContentEncoding: contentEncoding(out.ContentEncoding),
+			ContentType: contentType(aws.ToString(out.ContentType)), ContentEncoding: contentEncoding(out.ContentEncoding),
 			ContentLanguage: aws.ToString(out.ContentLanguage), ContentDisposition: aws.ToString(out.ContentDisposition),
 			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
 		},
@@ -102,7 +102,7 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
 		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
 		meta: out.ResultMetadata, userMetadata: out.Metadata, props: driver.Properties{
-			ContentType: aws.ToString(out.ContentType), ContentEncoding: contentEncoding(out.ContentEncoding),
+			ContentType: contentType(aws.ToString(out.ContentType)), ContentEncoding: contentEncoding(out.ContentEncoding),
 			ContentLanguage: aws.ToString(out.ContentLanguage), ContentDisposition: aws.ToString(out.ContentDisposition),
 			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
 		},
@@ -185,7 +185,7 @@ func (b *Bucket) put(ctx context.Context, key string, r io.Reader, opts *driver.
 	defer cancel()
 	in := &awss3.PutObjectInput{
 		Bucket: &b.cfg.Bucket, Key: &key, Body: r, ContentLength: aws.Int64(opts.Size),
-		ContentType: opt(opts.ContentType), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
+		ContentType: aws.String(contentType(opts.ContentType)), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
 		ContentDisposition: opt(opts.ContentDisposition), CacheControl: opt(opts.CacheControl),
 		Metadata: encodeMetadata(opts.Metadata), Tagging: tagging(opts.Tags),
 		ContentMD5: hexToBase64(opts.MD5), IfMatch: quote(cond.Match),

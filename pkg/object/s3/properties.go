@@ -70,6 +70,15 @@ func withExpires(v string) func(*awss3.Options) {
 	}
 }
 
+// contentType names the type that an object has whose writer named none: left to S3 it would be binary/octet-stream, which
+// a user may have set, too.
+func contentType(s string) string {
+	if s == "" {
+		return driver.DefaultContentType
+	}
+	return s
+}
+
 // contentEncoding drops "aws-chunked", which is how a body was sent and not how it is stored; some servers keep it.
 func contentEncoding(s *string) string {
 	var kept []string

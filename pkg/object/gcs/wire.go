@@ -64,14 +64,14 @@ func (x *exchange) requestID() string {
 	return h.Get("X-Guploader-Uploadid")
 }
 
-// transport tells of requests right before they are sent, and keeps answers' headers.
-type transport struct {
+// wire tells of requests right before they are sent, and keeps answers' headers.
+type wire struct {
 	base   http.RoundTripper
 	report func(string)
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
 		x = &exchange{operation: "other"}
