@@ -34,6 +34,7 @@
 #   BUCKETMESH_START_TIMEOUT    seconds to wait for one server          (default: 60)
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$ROOT/hack/postgres.sh"
 
 MINIO_PIN=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW_PIN=github.com/versity/versitygw/cmd/versitygw@v1.8.0
@@ -107,7 +108,7 @@ pid_of() {
   [[ -s $file ]] || return 1
   pid=$(<"$file")
   args=$(ps -ww -o args= -p "$pid" 2>/dev/null) || return 1
-  [[ $args == "$BIN/"* || $args == "node $NODE/"* ]] || return 1
+  [[ $args == "$BIN/"* || $args == "node $CACHE/node/"* ]] || return 1
   echo "$pid"
 }
 
@@ -119,11 +120,6 @@ running() {
   else
     pid_of "$1" >/dev/null
   fi
-}
-
-tail_log() {
-  say "--- the end of $1"
-  tail -n 20 "$1" >&2 || true
 }
 
 # wait_healthy SERVER LOG: polls until the server answers, is gone, or the time is over.
@@ -274,133 +270,6 @@ up_azurite() {
 up_sqs() {
   install_node
   launch sqs node "$NODE/sqs.mjs" "$(port sqs)"
-}
-
-# postgres_bin prints the folder of initdb and pg_ctl.
-postgres_bin() {
-  local dir
-  if command -v initdb >/dev/null && command -v pg_ctl >/dev/null; then
-    dirname "$(readlink -f "$(command -v pg_ctl)")"
-    return 0
-  fi
-  for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql*/bin | sort -rV); do
-    if [[ -x $dir/initdb && -x $dir/pg_ctl ]]; then
-      echo "$dir"
-      return 0
-    fi
-  done
-  return 1
-}
-
-# postgres_user prints whom the server runs as: PostgreSQL refuses to run as root.
-postgres_user() {
-  if [[ $(id -u) -ne 0 ]]; then
-    id -un
-  elif id postgres >/dev/null 2>&1; then
-    echo postgres
-  else
-    echo nobody
-  fi
-}
-
-as_postgres() {
-  if [[ $(id -u) -eq 0 ]]; then
-    (cd / && runuser -u "$(postgres_user)" -- "$@")
-  else
-    "$@"
-  fi
-}
-
-# postgres_home prints the server's folder: in $DIR, or in the folder for temporary files where the user that PostgreSQL
-# runs as may not enter $DIR (a checkout in root's home).
-postgres_home() {
-  if as_postgres test -x "$DIR" 2>/dev/null; then
-    echo "$DIR/postgres"
-  else
-    echo "${TMPDIR:-/tmp}/bucketmesh-postgres-$(printf '%s' "$DIR" | cksum | cut -d' ' -f1)"
-  fi
-}
-
-# apt_install MEND PACKAGE...: installs what a server needs from the system, or says what to do instead.
-apt_install() {
-  local mend=$1 sudo=()
-  shift
-  command -v apt-get >/dev/null || die "cannot install $*: there is no apt-get; $mend"
-  [[ $(id -u) -eq 0 ]] || sudo=(sudo -n)
-  say "installing $* with apt-get; this is done once"
-  {
-    "${sudo[@]}" apt-get update -q && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
-  } >"$DIR/apt.log" 2>&1 || {
-    tail_log "$DIR/apt.log"
-    die "cannot install $*: $mend"
-  }
-}
-
-install_postgres() {
-  local mend="install PostgreSQL, so that initdb and pg_ctl are on PATH"
-  postgres_bin >/dev/null && return 0
-  apt_install "$mend" postgresql
-  postgres_bin >/dev/null || die "PostgreSQL was installed, but initdb was not found: $mend"
-}
-
-# install_node installs what hack/node/package-lock.json names into $NODE, unless it is there. No package's script is run.
-install_node() {
-  local mend="install Node.js 20 or newer, so that node and npm are on PATH" pin tmp started=$SECONDS major
-  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-    apt_install "$mend" nodejs npm
-  fi
-  major=$(node -p 'process.versions.node.split(".")[0]') || die "node does not run: $mend"
-  [[ $major -ge 20 ]] || die "node $(node --version) is too old for fauxqs: $mend"
-  pin=$(cat "$ROOT"/hack/node/{package.json,package-lock.json,sqs.mjs} | cksum)
-  if [[ -f $NODE/.pin && $(<"$NODE/.pin") == "$pin" ]]; then
-    return 0
-  fi
-  mkdir -p "$CACHE"
-  # Installed aside and moved, as install_tool does.
-  tmp=$(mktemp -d "$CACHE/.node.XXXXXX")
-  cp "$ROOT"/hack/node/{package.json,package-lock.json,.npmrc,sqs.mjs} "$tmp/"
-  say "installing Azurite and fauxqs with npm (hack/node); this is done once"
-  if ! (cd "$tmp" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier >"$DIR/npm.log" 2>&1); then
-    rm -rf "$tmp"
-    tail_log "$DIR/npm.log"
-    die "cannot install what hack/node/package-lock.json names: npm ci failed"
-  fi
-  printf '%s\n' "$pin" >"$tmp/.pin"
-  rm -rf "$NODE"
-  mv "$tmp" "$NODE"
-  say "installed Azurite and fauxqs in $((SECONDS - started)) s"
-}
-
-up_postgres() {
-  install_postgres
-  local home bin
-  home=$(postgres_home)
-  bin=$(postgres_bin)
-  mkdir -p "$home"
-  touch "$DIR/postgres.log"
-  if [[ $(id -u) -eq 0 ]]; then
-    chown "$(postgres_user)" "$home" "$DIR/postgres.log"
-  fi
-  if [[ ! -f $home/data/PG_VERSION ]]; then
-    if ! as_postgres "$bin/initdb" -D "$home/data" -U bucketmesh --auth=trust -E UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1; then
-      tail_log "$DIR/initdb.log"
-      die "cannot make a PostgreSQL data folder in $home"
-    fi
-    # Tests need no durability against a power cut, and loopback TCP is enough for them.
-    as_postgres tee -a "$home/data/postgresql.conf" >/dev/null <<CONF
-listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
-max_connections = 200
-fsync = off
-synchronous_commit = off
-full_page_writes = off
-CONF
-  fi
-  # The server's log is opened by its own user, which may not enter $DIR: hence the redirection here.
-  if ! as_postgres "$bin/pg_ctl" start -D "$home/data" -w -t "$START_TIMEOUT" -o "-p $(port postgres)" >>"$DIR/postgres.log" 2>&1 </dev/null; then
-    tail_log "$DIR/postgres.log"
-    die "cannot start PostgreSQL"
-  fi
 }
 
 # --- commands ----------------------------------------------------------------------------------------------------------
