@@ -17,6 +17,6 @@ func main() {
 		debug.SetMemoryLimit(worker.MemoryLimit)
 	}
 	os.Exit(serve.Main(subscriber.NameResolver, serve.BuildVersion(), func(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
-		return worker.Service(ctx, rt, worker.Openers{"s3": worker.S3}, worker.ResolverHandler)
+		return worker.Service(ctx, rt, worker.AllOpeners(), worker.ResolverHandler)
 	}))
 }
