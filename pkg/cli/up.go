@@ -14,6 +14,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/control"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/receive"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 )
 
@@ -85,6 +86,7 @@ func (a *App) up() *cobra.Command {
 				return err
 			}
 			o.Listen, o.Tokens, o.Topics = listen, env.List(a.env(env.Tokens)), env.List(a.env(env.Topics))
+			o.Push = receive.PushOf(a.env)
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -125,7 +127,7 @@ func (a *App) greet(p *pipeline.Pipeline, o pipeline.Options) {
 	fmt.Fprintf(a.Err, "bucketmesh: group %s is up. Have the buckets post their notifications to:\n", o.Group.Name)
 	unnamed := false
 	for _, r := range o.Group.Replicas {
-		url := p.WebhookURL(r.Name)
+		url := p.WebhookURL(r)
 		unnamed = unnamed || strings.HasPrefix(url, "http://HOST:")
 		fmt.Fprintf(a.Err, "  %-12s %s\n", r.Name, url)
 	}

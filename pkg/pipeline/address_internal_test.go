@@ -3,6 +3,8 @@ package pipeline
 import (
 	"net"
 	"testing"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 )
 
 func TestWebhookURLNamesNoHostThatNobodyReaches(t *testing.T) {
@@ -15,7 +17,7 @@ func TestWebhookURLNamesNoHostThatNobodyReaches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := (&Pipeline{address: at}).WebhookURL("us"); got != want {
+		if got := (&Pipeline{address: at}).WebhookURL(config.Replica{Name: "us", Provider: "s3"}); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}

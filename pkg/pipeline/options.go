@@ -10,6 +10,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/receive"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
@@ -19,14 +20,15 @@ type Options struct {
 	Group   *config.Group
 	DataDir string // state, events, lock and control socket; made if it is not there
 
-	Listen string   // host:port for notifications; "" does not listen, port 0 takes a free one
-	Tokens []string // shared secrets of the senders of notifications; without any, and without topics, only loopback is listened on
-	Topics []string // ARNs of SNS topics that may send
+	Listen string       // host:port for notifications; "" does not listen, port 0 takes a free one
+	Tokens []string     // shared secrets of the senders of notifications; without any, and without topics and push accounts, only loopback is listened on
+	Topics []string     // ARNs of SNS topics that may send
+	Push   receive.Push // which of Google's senders may send
 
 	State string // DSN of a PostgreSQL database, postgres://...; "" is SQLite in DataDir
 	NATS  string // URL of an outside NATS server with JetStream, nats://...; "" is the embedded one in DataDir
 
-	Openers   worker.Openers              // by provider; S3 alone
+	Openers   worker.Openers              // by provider; worker.AllOpeners
 	LookupEnv func(string) (string, bool) // for credentials; os.LookupEnv
 	Logger    *slog.Logger                // discarded if nil
 	Telemetry *serve.Telemetry            // none if nil
@@ -62,10 +64,13 @@ func (o *Options) defaults() error {
 }
 
 // Openers are the providers that the one-process mode is built with.
-func Openers() worker.Openers { return worker.Openers{"s3": worker.S3} }
+func Openers() worker.Openers { return worker.AllOpeners() }
 
-// open says whether notifications are taken from anybody. Who names topics wants to hear from those, not from everybody.
-func (o *Options) open() bool { return len(o.Tokens) == 0 && len(o.Topics) == 0 }
+// open says whether notifications are taken from anybody. Who names topics or accounts wants to hear from
+// those, not from everybody.
+func (o *Options) open() bool {
+	return len(o.Tokens) == 0 && len(o.Topics) == 0 && len(o.Push.Accounts) == 0 && o.Push.Audience == ""
+}
 
 // ListenHost is the host of an address to listen on, which must be host:port; "" is every address of the machine. The
 // error is Invalid.

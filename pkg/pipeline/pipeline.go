@@ -20,6 +20,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
@@ -144,8 +145,8 @@ func (p *Pipeline) serve(run context.Context) error {
 	if p.listener == nil {
 		return nil
 	}
-	handler, err := receive.S3(receive.Config{
-		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Open: p.opts.open(),
+	handler, err := receive.All(receive.Config{
+		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Push: p.opts.Push, Open: p.opts.open(),
 		Sink: p.broker, DeadLetters: deadLetters{p.broker}, Published: p.watch.tell, Logger: p.log, Telemetry: p.opts.Telemetry,
 	})
 	if err != nil {
@@ -219,7 +220,7 @@ func (p *Pipeline) URL() string {
 
 // WebhookURL is where the notifications of a replica are taken. If every address of the machine is listened on, its host
 // is the word HOST: which name of this machine the senders reach is not known here.
-func (p *Pipeline) WebhookURL(replica string) string {
+func (p *Pipeline) WebhookURL(replica config.Replica) string {
 	base := p.URL()
 	if at, ok := p.address.(*net.TCPAddr); ok && at.IP.IsUnspecified() {
 		base = fmt.Sprintf("http://HOST:%d", at.Port)

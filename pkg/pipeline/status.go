@@ -85,7 +85,7 @@ func (p *Pipeline) Status(ctx context.Context) (Status, error) {
 			rs.Level, rs.Findings = at.Report.Capabilities.Level.String(), at.Report.Findings
 			rs.Health, rs.Requests = &health, &requests
 			if p.address != nil {
-				rs.Webhook = p.WebhookURL(r.Name)
+				rs.Webhook = p.WebhookURL(r)
 			}
 		}
 		s.Replicas = append(s.Replicas, rs)

@@ -1,32 +1,28 @@
 // Package receive takes the notifications of a group's buckets over HTTP: it makes the handlers of package normalize out
 // of a group's configuration, for the normalizer services and for the one-process mode alike.
 //
-// Errors: Invalid for a configuration that can't work. The handlers answer as package normalize/s3 says.
+// Each provider has a handler of its own, for its service, and All has them all, for the one-process mode.
+//
+// Errors: Invalid for a configuration that can't work. The handlers answer as package normalize/internal/httpin says.
 //
 // Concurrency: handlers may be used from many goroutines.
 package receive
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
-	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/azure"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/gcs"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
-)
-
-const (
-	scope      = "github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
-	snsTimeout = 5 * time.Second // to fetch a certificate, or to confirm
 )
 
 // Config of the handlers. Logger and Telemetry may be nil.
@@ -34,6 +30,7 @@ type Config struct {
 	Group       *config.Group
 	Tokens      []string // shared secrets of senders
 	Topics      []string // ARNs of SNS topics that may send
+	Push        Push     // Google's senders
 	Open        bool     // senders need not prove anything: for loopback
 	Sink        serve.Sink
 	DeadLetters normalize.DeadLetters
@@ -43,39 +40,62 @@ type Config struct {
 }
 
 // Path is where the notifications of a replica are posted to.
-func Path(replica string) string { return s3.PathPrefix + replica }
+func Path(r config.Replica) string {
+	switch r.Provider {
+	case "gcs":
+		return gcs.PathPrefix + r.Name
+	case "azblob":
+		return azure.PathPrefix + r.Name
+	}
+	return s3.PathPrefix + r.Name
+}
 
-// S3 takes the notifications of the group's S3 replicas, each at its Path, within the default serve.Limits.
-func S3(c Config) (http.Handler, error) {
+// maker makes the handler of one provider, for the paths that begin with prefix.
+type maker func(c Config) (prefix string, handler http.Handler, err error)
+
+// S3 takes the notifications of the group's S3 replicas, each at its Path, within the default serve.Limits, as all
+// handlers here do.
+func S3(c Config) (http.Handler, error) { return mount(c, newS3) }
+
+// GCS takes the notifications of the group's replicas at Google Cloud Storage.
+func GCS(c Config) (http.Handler, error) { return mount(c, newGCS) }
+
+// All takes the notifications of all of the group's replicas.
+func All(c Config) (http.Handler, error) { return mount(c, newS3, newGCS) }
+
+// mount makes one handler of some.
+func mount(c Config, makers ...maker) (http.Handler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Telemetry == nil {
 		c.Telemetry = serve.NoTelemetry()
 	}
-	var stores []s3.Store
-	for _, r := range c.Group.Replicas {
-		if r.Provider != s3.Provider {
-			continue
-		}
-		st := s3.StoreOf(r)
-		st.Auth = s3.Auth{Tokens: c.Tokens, Topics: c.Topics, Open: c.Open}
-		stores = append(stores, st)
-	}
-	h := s3.HandlerConfig{
-		Stores: stores, Sink: sink{c}, DeadLetters: c.DeadLetters, Now: time.Now, Logger: c.Logger,
-		Meter: c.Telemetry.Meter.Meter(scope),
-	}
-	if len(c.Topics) > 0 {
-		h.Verifier = s3.NewVerifier(s3.NewClient(snsTimeout), time.Now, 0)
-	}
-	handler, err := s3.NewHandler(h)
-	if err != nil {
-		return nil, fmt.Errorf("make normalizer: %w", err)
-	}
 	mux := http.NewServeMux()
-	mux.Handle(s3.PathPrefix, handler)
+	for _, makes := range makers {
+		prefix, handler, err := makes(c)
+		if err != nil {
+			return nil, fmt.Errorf("make normalizer: %w", err)
+		}
+		mux.Handle(prefix, handler)
+	}
 	return serve.Limits{}.Handler(mux), nil // here, so that no program can leave it out
+}
+
+// pushed are the replicas of a provider whose notifications are posted: those of the others are pulled out of a queue.
+func (c Config) pushed(provider string) []config.Replica {
+	var found []config.Replica
+	for _, r := range c.Group.Replicas {
+		if r.Provider == provider && r.Notifications.Pull == "" {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// meter of the package that takes a provider's notifications.
+func (c Config) meter(pkg string) metric.Meter {
+	return c.Telemetry.Meter.Meter("github.com/bucketmesh/bucketmesh/pkg/normalize/" + pkg)
 }
 
 type sink struct{ c Config }
@@ -91,25 +111,4 @@ func (s sink) Publish(ctx context.Context, events []cloudevents.Event) error {
 		}
 	}
 	return nil
-}
-
-// Unrecognized keeps messages that can never work as unrecognized events: where there is no dead letter store at hand but
-// a broker, the audit log keeps them for a person to look at.
-type Unrecognized struct {
-	Group string
-	Sink  serve.Sink
-}
-
-// Store implements normalize.DeadLetters.
-func (u Unrecognized) Store(ctx context.Context, raw []byte, contentType, reason string) error {
-	sum := sha256.Sum256(raw)
-	now := time.Now()
-	e, err := event.NewObject(event.Meta{
-		ID: hex.EncodeToString(sum[:]), Type: event.Unrecognized, Source: event.GroupSource(u.Group), Time: now, Recorded: now,
-		Extensions: map[string]string{event.ExtGroup: u.Group},
-	}, event.Object{Provider: s3.Provider, Operation: "unrecognized", ContentType: contentType, Native: raw, NativeNote: reason})
-	if err != nil {
-		return fmt.Errorf("keep unrecognized message: %w", err)
-	}
-	return u.Sink.Publish(ctx, e) //nolint:wrapcheck // the caller says "store dead letter"
 }

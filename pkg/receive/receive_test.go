@@ -34,7 +34,7 @@ func TestHandlerIsWithinTheLimits(t *testing.T) {
 	}
 	send := func(body io.Reader) int {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, receive.Path("a"), body))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, receive.Path(config.Replica{Name: "a", Provider: "s3"}), body))
 		return w.Code
 	}
 	started, release := make(chan struct{}), make(chan struct{})

@@ -27,7 +27,7 @@ func build(_ context.Context, rt serve.Runtime) (serve.Config, error) {
 	}
 	handler, err := receive.S3(receive.Config{
 		Group: group, Tokens: env.List(rt.Getenv(env.Tokens)), Topics: env.List(rt.Getenv(env.Topics)), Sink: sink,
-		DeadLetters: receive.Unrecognized{Group: group.Name, Sink: sink},
+		DeadLetters: receive.Unrecognized{Group: group.Name, Provider: "s3", Sink: sink},
 		Logger:      rt.Logger, Telemetry: rt.Telemetry,
 	})
 	if err != nil {

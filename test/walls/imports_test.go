@@ -109,11 +109,11 @@ var places = []struct {
 
 // heavy lists what a program must not carry, because what it does not use still has to be loaded when it starts from zero.
 var heavy = map[string][]string{
+	"services/normalizer-gcs":    {"cloud.google.com/go", "google.golang.org/api", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
 	"services/normalizer-s3":     {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
-	"services/sync":              {"cloud.google.com/go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
-	"services/conflict-resolver": {"cloud.google.com/go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
+	"services/sync":              {"cloud.google.com/go/pubsub", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
+	"services/conflict-resolver": {"cloud.google.com/go/pubsub", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
 	"services/audit":             {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws"},
-	"services/bucketmesh":        {"cloud.google.com/go"},
 }
 
 func TestProgramsCarryWhatTheyUse(t *testing.T) {

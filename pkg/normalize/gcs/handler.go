@@ -82,7 +82,7 @@ func (s *senders) admit(ctx context.Context, r *http.Request) (known bool, err e
 	case s.auth.Open || s.tokens.Allow(r):
 		return true, nil
 	case len(s.auth.Accounts) == 0:
-		return false, refuse.New(errkind.Unauthenticated, refuse.NoToken, "the sender shows no valid token")
+		return false, refuse.Nobody()
 	}
 	claims, err := s.verifier.Verify(ctx, r.Header.Get("Authorization"))
 	if err != nil {

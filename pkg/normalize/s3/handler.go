@@ -101,12 +101,10 @@ func siblings(of Store, all []Store) map[string]Store {
 func (r *route) admit(_ context.Context, req *http.Request) (known bool, err error) {
 	known = r.Auth.Open || r.tokens.Allow(req)
 	if !known && len(r.Auth.Topics) == 0 {
-		return false, errNobody
+		return false, refuse.Nobody()
 	}
 	return known, nil
 }
-
-var errNobody = refuse.New(errkind.Unauthenticated, refuse.NoToken, "the sender shows no valid token")
 
 // read makes a message of a body: it unwraps and verifies what SNS sends, and confirms subscriptions.
 func (h *Handler) read(ctx context.Context, route *route, known bool, body []byte) (normalize.Message, error) {
@@ -114,7 +112,7 @@ func (h *Handler) read(ctx context.Context, route *route, known bool, body []byt
 	p, shape := parse(body)
 	if shape != ShapeSNS {
 		if !known {
-			return normalize.Message{}, errNobody
+			return normalize.Message{}, refuse.Nobody()
 		}
 		return decode(&p, shape, body, resolve), nil
 	}

@@ -23,6 +23,13 @@ const (
 	Overrides = "K_CE_OVERRIDES"            // Knative sets it
 )
 
+// Names of the variables that say which of Google's senders may send, each with a bearer token.
+const (
+	PushAudience = "BUCKETMESH_PUSH_AUDIENCE" // audience of the tokens of push subscriptions
+	PushAccounts = "BUCKETMESH_PUSH_ACCOUNTS" // e-mail addresses of their service accounts, with commas between
+	PushKeys     = "BUCKETMESH_PUSH_KEYS"     // URL of the keys that the tokens are verified with, if not Google's
+)
+
 // Getenv is os.Getenv, or like it.
 type Getenv func(name string) string
 

@@ -37,6 +37,11 @@ func New(kind errkind.Kind, reason Reason, format string, args ...any) error {
 	return &Refusal{reason: reason, err: errkind.New(kind, format, args...)}
 }
 
+// Nobody is the refusal of who shows nothing that proves who they are.
+func Nobody() error {
+	return New(errkind.Unauthenticated, NoToken, "the sender shows no valid token")
+}
+
 // Error implements error.
 func (r *Refusal) Error() string { return r.err.Error() }
 

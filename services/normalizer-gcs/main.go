@@ -1,0 +1,37 @@
+// Command normalizer-gcs is the service that takes the notifications of Google Cloud Storage, as Pub/Sub pushes them or
+// Eventarc delivers them, and sends them to the broker as CloudEvents.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/bucketmesh/bucketmesh/pkg/receive"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
+)
+
+func main() {
+	os.Exit(serve.Main("normalizer-gcs", serve.BuildVersion(), build))
+}
+
+func build(_ context.Context, rt serve.Runtime) (serve.Config, error) {
+	group, err := env.Group(rt.Getenv, nil)
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("load group: %w", err)
+	}
+	sink, err := env.Sink(rt.Getenv)
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("make sink: %w", err)
+	}
+	handler, err := receive.GCS(receive.Config{
+		Group: group, Tokens: env.List(rt.Getenv(env.Tokens)), Push: receive.PushOf(rt.Getenv), Sink: sink,
+		DeadLetters: receive.Unrecognized{Group: group.Name, Provider: "gcs", Sink: sink},
+		Logger:      rt.Logger, Telemetry: rt.Telemetry,
+	})
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("make handler: %w", err)
+	}
+	return serve.Config{Handler: handler}, nil
+}
