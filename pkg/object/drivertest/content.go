@@ -6,6 +6,7 @@ import (
 	"crypto/md5" // what S3 calls an ETag
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"reflect"
@@ -150,16 +151,17 @@ func testProperties(t *testing.T, f *fixture) {
 // testDefaultContentType: providers disagree on what an object has whose writer named no type. Ours have the same on all, and
 // what a user names is kept, even if it is a provider's own default.
 func testDefaultContentType(t *testing.T, f *fixture) {
-	for _, c := range []struct{ given, want string }{
+	for i, c := range []struct{ given, want string }{
 		{"", driver.DefaultContentType}, {"binary/octet-stream", "binary/octet-stream"}, {"text/plain", "text/plain"},
 	} {
+		whole, joined := fmt.Sprint("whole-", i), fmt.Sprint("joined-", i)
 		opts := driver.PutOptions{Properties: driver.Properties{ContentType: c.given}}
-		f.put(t, "type", "x", opts)
-		id, parts := f.upload(t, "type-parts", &opts, "x")
-		if _, err := f.parts.Complete(t.Context(), "type-parts", id, parts, &driver.PutOptions{Properties: opts.Properties, Size: 1}); err != nil {
+		f.put(t, whole, "x", opts)
+		id, parts := f.upload(t, joined, &opts, "x")
+		if _, err := f.parts.Complete(t.Context(), joined, id, parts, &driver.PutOptions{Properties: opts.Properties, Size: 1}); err != nil {
 			t.Fatalf("complete: %v", err)
 		}
-		for _, key := range []string{"type", "type-parts"} {
+		for _, key := range []string{whole, joined} {
 			_, a := f.read(t, key, nil)
 			if s := f.stat(t, key); s.ContentType != c.want || a.ContentType != c.want {
 				t.Errorf("%s of type %q: stat answers %q, open %q, want %q", key, c.given, s.ContentType, a.ContentType, c.want)
