@@ -1,8 +1,10 @@
 package gcs_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -138,13 +140,8 @@ func TestSubscriptionsThatLoseEventsAreRefused(t *testing.T) {
 	if err := e.topics.DeleteTopic(t.Context(), &pubsubpb.DeleteTopicRequest{Topic: lost}); err != nil {
 		t.Fatal(err)
 	}
-	detached := e.subscription("detached", topic, asItIs)
-	if _, err := e.topics.DetachSubscription(t.Context(), &pubsubpb.DetachSubscriptionRequest{Subscription: detached}); err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct{ push, pull, says string }{
 		{"", orphan, "has lost its topic"},
-		{"", detached, "is detached"},
 		{"", e.subscription("of-other", other, asItIs), "is one of the topic " + other},
 		{"", "projects/p/subscriptions/not-there", "is not there"},
 		{"", e.subscription("pushes", topic, pushing(asItIs)), "nothing is left to be pulled"},
@@ -156,6 +153,48 @@ func TestSubscriptionsThatLoseEventsAreRefused(t *testing.T) {
 			return f.Level == notifications.Refused && strings.Contains(f.Text, c.says) && f.Mend != ""
 		}) {
 			t.Errorf("%s: %+v", c.says, p.Findings)
+		}
+	}
+}
+
+// documentedPubSub is a local gRPC server that answers for one subscription as Pub/Sub documents it, with what the emulator
+// never reports.
+type documentedPubSub struct {
+	pubsubpb.UnimplementedSubscriberServer
+	sub *pubsubpb.Subscription
+}
+
+// GetSubscription implements pubsubpb.SubscriberServer.
+func (d documentedPubSub) GetSubscription(context.Context, *pubsubpb.GetSubscriptionRequest) (*pubsubpb.Subscription, error) {
+	return d.sub, nil
+}
+
+func TestSubscriptionsInAStateThatTheEmulatorNeverReports(t *testing.T) {
+	s := newServer(t)
+	for says, sub := range map[string]*pubsubpb.Subscription{
+		"is detached":                            {Detached: true},
+		"can't be delivered, says Pub/Sub":       {State: pubsubpb.Subscription_RESOURCE_ERROR},
+		"delivers to another service":            {BigqueryConfig: &pubsubpb.BigQueryConfig{Table: "p.d.t"}},
+		"delivers to another service of Google ": {CloudStorageConfig: &pubsubpb.CloudStorageConfig{Bucket: "b"}},
+		"transforms messages":                    {MessageTransforms: []*pubsubpb.MessageTransform{{}}},
+	} {
+		sub.Topic = ourTopic
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := grpc.NewServer()
+		pubsubpb.RegisterSubscriberServer(srv, documentedPubSub{sub: sub})
+		go func() { _ = srv.Serve(l) }()
+		t.Cleanup(srv.Stop)
+		b := s.open(func(c *gcs.Config) {
+			c.PubSub, c.Replica.Notifications.Pull = l.Addr().String(), "projects/p/subscriptions/s"
+		})
+		p := plan(t, b, notifications.Install)
+		if !slices.ContainsFunc(p.Findings, func(f notifications.Finding) bool {
+			return f.Level != notifications.Advice && strings.Contains(f.Text, strings.TrimSpace(says)) && f.Mend != ""
+		}) {
+			t.Errorf("%s: %+v", says, p.Findings)
 		}
 	}
 }
