@@ -31,6 +31,8 @@ type Config struct {
 	Tokens      []string // shared secrets of senders
 	Topics      []string // ARNs of SNS topics that may send
 	Push        Push     // Google's senders
+	Entra       Entra    // Azure's senders
+	Origins     []string // that may subscribe to Azure's CloudEvents; none is azure.DefaultOrigin
 	Open        bool     // senders need not prove anything: for loopback
 	Sink        serve.Sink
 	DeadLetters normalize.DeadLetters
@@ -60,8 +62,11 @@ func S3(c Config) (http.Handler, error) { return mount(c, newS3) }
 // GCS takes the notifications of the group's replicas at Google Cloud Storage.
 func GCS(c Config) (http.Handler, error) { return mount(c, newGCS) }
 
+// Azure takes the notifications of the group's replicas at Azure Blob Storage.
+func Azure(c Config) (http.Handler, error) { return mount(c, newAzure) }
+
 // All takes the notifications of all of the group's replicas.
-func All(c Config) (http.Handler, error) { return mount(c, newS3, newGCS) }
+func All(c Config) (http.Handler, error) { return mount(c, newS3, newGCS, newAzure) }
 
 // mount makes one handler of some.
 func mount(c Config, makers ...maker) (http.Handler, error) {

@@ -30,6 +30,15 @@ const (
 	PushKeys     = "BUCKETMESH_PUSH_KEYS"     // URL of the keys that the tokens are verified with, if not Google's
 )
 
+// Names of the variables that say which of Azure's senders may send.
+const (
+	EntraTenant    = "BUCKETMESH_ENTRA_TENANT"    // id of the Microsoft Entra tenant whose tokens are taken
+	EntraAudience  = "BUCKETMESH_ENTRA_AUDIENCE"  // audience of the tokens
+	EntraApps      = "BUCKETMESH_ENTRA_APPS"      // ids of the applications that may send, with commas between, if not Event Grid
+	EntraKeys      = "BUCKETMESH_ENTRA_KEYS"      // URL of the keys that the tokens are verified with, if not the tenant's
+	WebhookOrigins = "BUCKETMESH_WEBHOOK_ORIGINS" // that may subscribe to CloudEvents, with commas between, if not Event Grid's
+)
+
 // Getenv is os.Getenv, or like it.
 type Getenv func(name string) string
 
