@@ -78,7 +78,7 @@ var byCode = map[string]meaning{
 	"NoAuthenticationInformation":     {errkind.Unauthenticated, clockHint},
 	"InvalidAuthenticationInfo":       {errkind.Unauthenticated, clockHint},
 	"AuthorizationPermissionMismatch": {errkind.PermissionDenied, "the identity has no role that allows this"},
-	"AuthorizationFailure":            {errkind.PermissionDenied, "a rule of the account's network or the identity's roles forbids this"},
+	"AuthorizationFailure":            {errkind.PermissionDenied, "the account key is wrong, or a rule of the account's network forbids this"},
 }
 
 // fail gives an SDK error its kind.

@@ -41,10 +41,15 @@ func decodeName(name string) string {
 		}
 		b.WriteByte(name[i])
 	}
-	if key := b.String(); encodeName(key) == name {
+	if key := b.String(); encodeName(key) == name && strings.IndexFunc(key, notInNames) < 0 {
 		return key
 	}
 	return name
+}
+
+// notInNames tells whether r is in no metadata key of any provider: an escape of it was not made by encodeName.
+func notInNames(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.!#$%&'*+^`|~", r)
 }
 
 // escapes tells whether s begins like an escape. (What follows is not looked at: it may be the "_" of the next one.)

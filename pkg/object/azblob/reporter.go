@@ -40,7 +40,7 @@ func operation(req *http.Request) string {
 		return "HeadObject"
 	case req.Method == http.MethodDelete:
 		return "DeleteObject"
-	case req.Method == http.MethodPut && req.Header.Get("X-Ms-Copy-Source") != "":
+	case req.Method == http.MethodPut && len(req.Header["x-ms-copy-source"]) > 0: //nolint:staticcheck // as the SDK writes it
 		return "CopyObject"
 	case req.Method == http.MethodPut:
 		return "PutObject"
