@@ -8,7 +8,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/gcs"
 )
 
-// GCS opens replicas at Google Cloud Storage and at servers that speak its protocol.
+// GCS opens replicas at Google Cloud Storage, and at emulators of it.
 func GCS(ctx context.Context, r config.Replica, a Access) (driver.Bucket, error) {
 	c := gcs.Config{Bucket: r.Bucket, Endpoint: r.Endpoint, OnRequest: a.OnRequest}
 	if len(a.Credentials) == 1 {
