@@ -73,7 +73,7 @@ func (f *fixture) raceCopy(t *testing.T, c driver.Copier) {
 	for range f.h.Rounds {
 		results := race(f.h.Writers, func(int) error {
 			_, err := c.Copy(t.Context(), driver.Source{Store: store, Bucket: bucket, Key: "source", Tag: src.Tag}, "race",
-				&driver.PutOptions{Size: src.Size, If: driver.Precondition{NotExist: true}})
+				&driver.PutOptions{Properties: properties(), Size: src.Size, If: driver.Precondition{NotExist: true}})
 			return err
 		})
 		if won := winners(t, results); len(won) != 1 {
