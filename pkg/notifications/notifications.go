@@ -30,7 +30,7 @@ const (
 	Remove              // nothing of ours is there
 )
 
-// Provider is the set-up of one replica's bucket.
+// Provider is the set-up of one replica's bucket. For Remove, Run makes it without a target.
 type Provider interface {
 	// Plan reads what is there and says what Apply would do. It changes nothing.
 	Plan(ctx context.Context, goal Goal) (Plan, error)

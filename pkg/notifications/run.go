@@ -85,6 +85,9 @@ func Run(ctx context.Context, o Options, c Command) ([]Outcome, error) {
 // one is Run for one replica.
 func one(ctx context.Context, o Options, c Command, r config.Replica) Outcome {
 	out := Outcome{Replica: r.Name, Provider: r.Provider, ID: ID(o.Group.Name, r.Name), Target: r.Notifications.Target}
+	if c.Goal == Remove { // ours is known by its id: a target that can't work any more must not keep it
+		r.Notifications = config.Notifications{Scope: r.Notifications.Scope}
+	}
 	if missing, ok := unconfigured(r, c.Goal); ok {
 		out.Status, out.Findings = NotConfigured, []Finding{missing}
 		return out

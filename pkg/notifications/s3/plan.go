@@ -67,10 +67,8 @@ func (b *Bucket) planSwitch(p *notifications.Plan, c *types.NotificationConfigur
 	ours, on := b.cfg.Replica.Notifications.Target == eventBridge, c.EventBridgeConfiguration != nil
 	e := notifications.Entry{Name: eventBridge, Kind: eventBridge, Target: eventBridge, Action: notifications.Keep}
 	switch {
-	case !ours && !on, goal == notifications.Remove && !on:
+	case !on && (!ours || goal == notifications.Remove):
 		return
-	case !ours:
-		e.State = notifications.Foreign
 	case goal == notifications.Remove:
 		e.State = notifications.Foreign
 		p.Findings = append(p.Findings, notifications.Finding{
@@ -78,6 +76,8 @@ func (b *Bucket) planSwitch(p *notifications.Plan, c *types.NotificationConfigur
 			Text: "it stays on: it is a switch of the bucket, and nothing tells who else relies on it",
 			Mend: "if nobody does, turn it off in the bucket's properties",
 		})
+	case !ours:
+		e.State = notifications.Foreign
 	case on:
 		e.State = notifications.Present
 	default:
