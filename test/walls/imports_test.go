@@ -102,7 +102,7 @@ var places = []struct {
 	},
 	{
 		libraries: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "github.com/johannesboyne/gofakes3", "github.com/fsouza"},
-		folders:   []string{"pkg/object/drivertest", "pkg/state/statetest", "pkg/state/postgres/pgtest", "pkg/audit/audittest", "pkg/pull/pulltest", "test"},
+		folders:   []string{"pkg/object/drivertest", "pkg/state/statetest", "pkg/state/postgres/pgtest", "pkg/audit/audittest", "pkg/pull/pulltest", "pkg/normalize/oidc/oidctest", "test"},
 		reason:    "test helpers do not belong into programs",
 	},
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -16,35 +17,49 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/internal/refuse"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/oidc"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/oidc/oidctest"
 )
 
+func verifier(t testing.TB, i *oidctest.Issuer, change ...func(*oidc.Config)) *oidc.Verifier {
+	t.Helper()
+	c := oidc.Config{Issuers: oidc.GoogleIssuers(), Audiences: []string{oidctest.Audience}, KeysURL: i.URL, Now: i.Now}
+	for _, f := range change {
+		f(&c)
+	}
+	v, err := oidc.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 func TestGoodTokens(t *testing.T) {
-	i := newIssuer(t)
-	v := i.verifier(t)
+	i := oidctest.New(t)
+	v := verifier(t, i)
 	for name, change := range map[string]map[string]any{
 		"as Google makes it":         nil,
 		"the issuer without https":   {"iss": "accounts.google.com"},
-		"more than one audience":     {"aud": []string{"https://other.example", audience}},
-		"a clock that is ahead":      {"iat": i.clock().Add(50 * time.Second).Unix(), "nbf": i.clock().Add(50 * time.Second).Unix()},
-		"expired a moment ago":       {"exp": i.clock().Add(-50 * time.Second).Unix()},
-		"nearly as old as it may be": {"iat": i.clock().Add(-time.Hour).Unix()},
+		"more than one audience":     {"aud": []string{"https://other.example", oidctest.Audience}},
+		"a clock that is ahead":      {"iat": i.Now().Add(50 * time.Second).Unix(), "nbf": i.Now().Add(50 * time.Second).Unix()},
+		"expired a moment ago":       {"exp": i.Now().Add(-50 * time.Second).Unix()},
+		"nearly as old as it may be": {"iat": i.Now().Add(-time.Hour).Unix()},
 	} {
-		c, err := v.Verify(t.Context(), i.with(t, change))
+		c, err := v.Verify(t.Context(), i.With(t, change))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if c.Email != account || !c.EmailVerified || c.Subject != "113774264463038321964" || c.Application != "113774264463038321964" {
+		if c.Email != oidctest.Account || !c.EmailVerified || c.Subject != "113774264463038321964" || c.Application != "113774264463038321964" {
 			t.Errorf("%s: %+v", name, c)
 		}
-		if err := c.RequireAccount([]string{"other@x", account}); err != nil {
+		if err := c.RequireAccount([]string{"other@x", oidctest.Account}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if i.fetches() != 1 {
-		t.Errorf("the keys were fetched %d times", i.fetches())
+	if i.Fetches() != 1 {
+		t.Errorf("the keys were fetched %d times", i.Fetches())
 	}
-	if _, err := v.Verify(t.Context(), strings.Replace(i.with(t, nil), "Bearer", "bearer ", 1)); err != nil {
+	if _, err := v.Verify(t.Context(), strings.Replace(i.With(t, nil), "Bearer", "bearer ", 1)); err != nil {
 		t.Error("schemes have no case:", err)
 	}
 }
@@ -58,17 +73,17 @@ func refused(t *testing.T, name string, err error, kind errkind.Kind, reason ref
 }
 
 func TestTrapTokensThatAreNotGood(t *testing.T) {
-	i := newIssuer(t)
-	v := i.verifier(t)
-	now := i.clock()
+	i := oidctest.New(t)
+	v := verifier(t, i)
+	now := i.Now()
 	for name, c := range map[string]struct {
 		change map[string]any
 		reason refuse.Reason
 	}{
 		"wrong audience":                {map[string]any{"aud": "https://evil.example"}, oidc.Audience},
-		"an audience with a slash more": {map[string]any{"aud": audience + "/"}, oidc.Audience},
-		"an audience that begins alike": {map[string]any{"aud": audience + "2"}, oidc.Audience},
-		"the audience in upper case":    {map[string]any{"aud": strings.ToUpper(audience)}, oidc.Audience},
+		"an audience with a slash more": {map[string]any{"aud": oidctest.Audience + "/"}, oidc.Audience},
+		"an audience that begins alike": {map[string]any{"aud": oidctest.Audience + "2"}, oidc.Audience},
+		"the audience in upper case":    {map[string]any{"aud": strings.ToUpper(oidctest.Audience)}, oidc.Audience},
 		"no audience":                   {map[string]any{"aud": nil}, oidc.Audience},
 		"an empty list of audiences":    {map[string]any{"aud": []string{}}, oidc.Audience},
 		"an audience that is no string": {map[string]any{"aud": 7}, oidc.Malformed},
@@ -90,30 +105,30 @@ func TestTrapTokensThatAreNotGood(t *testing.T) {
 		"no time of issue":              {map[string]any{"iat": nil}, oidc.Malformed},
 		"replayed: old, and good for long": {map[string]any{
 			"iat": now.Add(-62 * time.Minute).Unix(), "exp": now.Add(1000 * time.Hour).Unix()}, oidc.TooOld},
-		"an e-mail that is no string": {map[string]any{"email": []string{account}}, oidc.Malformed},
+		"an e-mail that is no string": {map[string]any{"email": []string{oidctest.Account}}, oidc.Malformed},
 	} {
-		_, err := v.Verify(t.Context(), i.with(t, c.change))
+		_, err := v.Verify(t.Context(), i.With(t, c.change))
 		refused(t, name, err, errkind.Unauthenticated, c.reason)
 	}
-	if i.fetches() != 0 {
-		t.Errorf("tokens that can't be good made us fetch keys %d times", i.fetches())
+	if i.Fetches() != 0 {
+		t.Errorf("tokens that can't be good made us fetch keys %d times", i.Fetches())
 	}
 }
 
 func TestTrapForgedSignatures(t *testing.T) {
-	i := newIssuer(t)
-	v := i.verifier(t)
+	i := oidctest.New(t)
+	v := verifier(t, i)
 	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := &i.private["one"].PublicKey
+	public := &i.Key("one").PublicKey
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		t.Fatal(err)
 	}
 	asPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	good := i.with(t, nil)
+	good := i.With(t, nil)
 	parts := strings.Split(strings.TrimPrefix(good, "Bearer "), ".")
 	raw := func(header any, payload any, signature string) string {
 		h, err := json.Marshal(header)
@@ -126,27 +141,27 @@ func TestTrapForgedSignatures(t *testing.T) {
 		}
 		return "Bearer " + base64.RawURLEncoding.EncodeToString(h) + "." + base64.RawURLEncoding.EncodeToString(p) + "." + signature
 	}
-	evil := i.claims()
+	evil := i.Claims()
 	evil["email"] = "evil@x"
 	for name, c := range map[string]struct {
 		header string
 		reason refuse.Reason
 	}{
-		"another key of the same id":        {sign(t, jose.RS256, stranger, "one", i.claims()), oidc.Signature},
+		"another key of the same id":        {oidctest.Sign(t, jose.RS256, stranger, "one", i.Claims()), oidc.Signature},
 		"claims of another token":           {raw(map[string]string{"alg": "RS256", "kid": "one"}, evil, parts[2]), oidc.Signature},
 		"no signature":                      {"Bearer " + parts[0] + "." + parts[1] + ".", oidc.Signature},
-		"alg none":                          {raw(map[string]string{"alg": "none", "kid": "one"}, i.claims(), ""), oidc.Algorithm},
-		"alg None":                          {raw(map[string]string{"alg": "None", "kid": "one"}, i.claims(), ""), oidc.Algorithm},
-		"no alg":                            {raw(map[string]string{"kid": "one"}, i.claims(), parts[2]), oidc.Algorithm},
-		"HS256 with the public key":         {sign(t, jose.HS256, asPEM, "one", i.claims()), oidc.Algorithm},
-		"HS256 with the public key's bytes": {sign(t, jose.HS256, der, "one", i.claims()), oidc.Algorithm},
-		"RS512, right key":                  {sign(t, jose.RS512, i.private["one"], "one", i.claims()), oidc.Algorithm},
-		"PS256, right key":                  {sign(t, jose.PS256, i.private["one"], "one", i.claims()), oidc.Algorithm},
-		"a critical header":                 {raw(map[string]any{"alg": "RS256", "kid": "one", "crit": []string{"x"}, "x": 1}, i.claims(), parts[2]), oidc.Signature},
+		"alg none":                          {raw(map[string]string{"alg": "none", "kid": "one"}, i.Claims(), ""), oidc.Algorithm},
+		"alg None":                          {raw(map[string]string{"alg": "None", "kid": "one"}, i.Claims(), ""), oidc.Algorithm},
+		"no alg":                            {raw(map[string]string{"kid": "one"}, i.Claims(), parts[2]), oidc.Algorithm},
+		"HS256 with the public key":         {oidctest.Sign(t, jose.HS256, asPEM, "one", i.Claims()), oidc.Algorithm},
+		"HS256 with the public key's bytes": {oidctest.Sign(t, jose.HS256, der, "one", i.Claims()), oidc.Algorithm},
+		"RS512, right key":                  {oidctest.Sign(t, jose.RS512, i.Key("one"), "one", i.Claims()), oidc.Algorithm},
+		"PS256, right key":                  {oidctest.Sign(t, jose.PS256, i.Key("one"), "one", i.Claims()), oidc.Algorithm},
+		"a critical header":                 {raw(map[string]any{"alg": "RS256", "kid": "one", "crit": []string{"x"}, "x": 1}, i.Claims(), parts[2]), oidc.Signature},
 		"the token brings its own key": {raw(map[string]any{"alg": "RS256", "kid": "two", "jwk": jose.JSONWebKey{Key: &stranger.PublicKey}},
-			i.claims(), parts[2]), oidc.UnknownKey},
-		"no key id":        {sign(t, jose.RS256, i.private["one"], "", i.claims()), oidc.UnknownKey},
-		"unknown key":      {sign(t, jose.RS256, stranger, "two", i.claims()), oidc.UnknownKey},
+			i.Claims(), parts[2]), oidc.UnknownKey},
+		"no key id":        {oidctest.Sign(t, jose.RS256, i.Key("one"), "", i.Claims()), oidc.UnknownKey},
+		"unknown key":      {oidctest.Sign(t, jose.RS256, stranger, "two", i.Claims()), oidc.UnknownKey},
 		"an encrypted one": {"Bearer a.b.c.d.e", oidc.Malformed},
 		"two dots":         {"Bearer ..", oidc.Algorithm},
 		"no token at all":  {"Bearer abc", oidc.Malformed},
@@ -164,47 +179,45 @@ func TestTrapForgedSignatures(t *testing.T) {
 			}
 		}
 	}
-	if i.fetches() != 1 {
-		t.Errorf("the keys were fetched %d times", i.fetches())
+	if i.Fetches() != 1 {
+		t.Errorf("the keys were fetched %d times", i.Fetches())
 	}
 }
 
 func TestTrapRightTokenOfAnotherPrincipal(t *testing.T) {
-	i := newIssuer(t)
-	v := i.verifier(t)
+	i := oidctest.New(t)
+	v := verifier(t, i)
 	for name, change := range map[string]map[string]any{
 		"wrong e-mail":           {"email": "evil@project.iam.gserviceaccount.com"},
-		"e-mail in upper case":   {"email": strings.ToUpper(account)},
-		"an e-mail that goes on": {"email": account + ".evil.example"},
+		"e-mail in upper case":   {"email": strings.ToUpper(oidctest.Account)},
+		"an e-mail that goes on": {"email": oidctest.Account + ".evil.example"},
 		"no e-mail":              {"email": nil},
 		"unverified e-mail":      {"email_verified": false},
 		"nothing of verified":    {"email_verified": nil},
 	} {
-		c, err := v.Verify(t.Context(), i.with(t, change))
+		c, err := v.Verify(t.Context(), i.With(t, change))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		refused(t, name, c.RequireAccount([]string{account}), errkind.PermissionDenied, refuse.Principal)
+		refused(t, name, c.RequireAccount([]string{oidctest.Account}), errkind.PermissionDenied, refuse.Principal)
 	}
 	refused(t, "nobody is allowed", oidc.Claims{EmailVerified: true}.RequireAccount([]string{""}), errkind.PermissionDenied, refuse.Principal)
 }
 
 func TestTokensOfEntra(t *testing.T) {
-	i := newIssuer(t)
+	i := oidctest.New(t)
 	const tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47"
-	v := i.verifier(t, func(c *oidc.Config) { c.Issuers = oidc.EntraIssuers(tenant) })
+	v := verifier(t, i, func(c *oidc.Config) { c.Issuers = oidc.EntraIssuers(tenant) })
 	entra := func(version string, change map[string]any) map[string]any {
 		c := map[string]any{"iss": "https://sts.windows.net/" + tenant + "/", "appid": "app", "azp": nil, "tid": tenant, "email": nil}
 		if version == "2.0" {
 			c["iss"], c["appid"], c["azp"] = "https://login.microsoftonline.com/"+tenant+"/v2.0", nil, "app"
 		}
-		for k, v := range change {
-			c[k] = v
-		}
+		maps.Copy(c, change)
 		return c
 	}
 	for _, version := range []string{"1.0", "2.0"} {
-		c, err := v.Verify(t.Context(), i.with(t, entra(version, nil)))
+		c, err := v.Verify(t.Context(), i.With(t, entra(version, nil)))
 		if err != nil || c.Application != "app" || c.Tenant != tenant {
 			t.Errorf("%s: %+v, %v", version, c, err)
 		}
@@ -218,7 +231,7 @@ func TestTokensOfEntra(t *testing.T) {
 		"https://login.microsoftonline.com/" + tenant + "/v1.0", "https://login.microsoftonline.com.evil.example/" + tenant + "/v2.0",
 		"https://login.microsoftonline.com/common/v2.0", "https://accounts.google.com",
 	} {
-		_, err := v.Verify(t.Context(), i.with(t, entra("1.0", map[string]any{"iss": iss})))
+		_, err := v.Verify(t.Context(), i.With(t, entra("1.0", map[string]any{"iss": iss})))
 		refused(t, iss, err, errkind.Unauthenticated, oidc.Issuer)
 	}
 	refused(t, "no application", oidc.Claims{}.RequireApplication([]string{""}), errkind.PermissionDenied, refuse.Principal)
