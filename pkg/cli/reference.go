@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/azure"
 )
 
 // Reference is docs/cli.md: every command with its flags, and the exit codes.
@@ -36,6 +38,11 @@ var environment = [][2]string{
 	{"BUCKETMESH_<CREDENTIALS>_SECRET_ACCESS_KEY", "the same: its secret key"},
 	{"BUCKETMESH_WEBHOOK_TOKENS", "shared secrets of the senders of notifications, with commas between; several, so that they can be rotated"},
 	{"BUCKETMESH_SNS_TOPICS", "ARNs of SNS topics whose messages are taken, with commas between"},
+	{"BUCKETMESH_ENTRA_TENANT", "id of the Microsoft Entra tenant whose bearer tokens are taken with Azure's notifications"},
+	{"BUCKETMESH_ENTRA_AUDIENCE", "audience of those tokens: the application id that the event subscriptions have"},
+	{"BUCKETMESH_ENTRA_APPS", "ids of the applications that may send, with commas between, if not Event Grid's own (" + azure.EventGridApp + ")"},
+	{"BUCKETMESH_ENTRA_KEYS", "URL of the keys that the tokens are verified with, if not the tenant's"},
+	{"BUCKETMESH_WEBHOOK_ORIGINS", "origins that may subscribe to CloudEvents, with commas between, if not " + azure.DefaultOrigin},
 	{"BUCKETMESH_STATE", "PostgreSQL database for the state, if `--state` is not given; one database (or schema) for each group that runs as one process"},
 	{"BUCKETMESH_NATS", "NATS server for the events, if `--nats` is not given"},
 	{"METRICS_ADDR", "host:port to expose Prometheus metrics at, path /metrics"},

@@ -86,7 +86,7 @@ func (a *App) up() *cobra.Command {
 				return err
 			}
 			o.Listen, o.Tokens, o.Topics = listen, env.List(a.env(env.Tokens)), env.List(a.env(env.Topics))
-			o.Push = receive.PushOf(a.env)
+			o.Push, o.Entra, o.Origins = receive.PushOf(a.env), receive.EntraOf(a.env), env.List(a.env(env.WebhookOrigins))
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process at once

@@ -21,9 +21,12 @@ type Options struct {
 	DataDir string // state, events, lock and control socket; made if it is not there
 
 	Listen string       // host:port for notifications; "" does not listen, port 0 takes a free one
-	Tokens []string     // shared secrets of the senders of notifications; without any, and without topics and push accounts, only loopback is listened on
+	Tokens []string     // shared secrets of the senders of notifications; without any, and without topics, push accounts and an Entra tenant, only loopback is listened on
 	Topics []string     // ARNs of SNS topics that may send
 	Push   receive.Push // which of Google's senders may send
+
+	Entra   receive.Entra // which of Azure's senders may send
+	Origins []string      // that may subscribe to Azure's CloudEvents; none is Event Grid's own
 
 	State string // DSN of a PostgreSQL database, postgres://...; "" is SQLite in DataDir
 	NATS  string // URL of an outside NATS server with JetStream, nats://...; "" is the embedded one in DataDir
@@ -69,7 +72,7 @@ func Openers() worker.Openers { return worker.AllOpeners() }
 // open says whether notifications are taken from anybody. Who names topics or accounts wants to hear from
 // those, not from everybody.
 func (o *Options) open() bool {
-	return len(o.Tokens) == 0 && len(o.Topics) == 0 && len(o.Push.Accounts) == 0 && o.Push.Audience == ""
+	return len(o.Tokens) == 0 && len(o.Topics) == 0 && len(o.Push.Accounts) == 0 && o.Push.Audience == "" && !o.Entra.Set()
 }
 
 // ListenHost is the host of an address to listen on, which must be host:port; "" is every address of the machine. The

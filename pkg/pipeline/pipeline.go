@@ -146,7 +146,8 @@ func (p *Pipeline) serve(run context.Context) error {
 		return nil
 	}
 	handler, err := receive.All(receive.Config{
-		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Push: p.opts.Push, Open: p.opts.open(),
+		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Push: p.opts.Push,
+		Entra: p.opts.Entra, Origins: p.opts.Origins, Open: p.opts.open(),
 		Sink: p.broker, DeadLetters: deadLetters{p.broker}, Published: p.watch.tell, Logger: p.log, Telemetry: p.opts.Telemetry,
 	})
 	if err != nil {

@@ -27,6 +27,9 @@ func EntraOf(get env.Getenv) Entra {
 	}
 }
 
+// Set reports whether any of it is set, were it by mistake: then nobody is let in without a proof.
+func (e Entra) Set() bool { return e.Tenant != "" || e.Audience != "" || len(e.Apps) > 0 }
+
 // entraMaxAge: Entra gives tokens of an hour to a day, and Event Grid uses each until it expires.
 const entraMaxAge = 24 * time.Hour
 
@@ -59,7 +62,7 @@ func newAzure(c Config) (string, http.Handler, error) {
 func (e Entra) verifier() (*oidc.Verifier, error) {
 	tenant := strings.ToLower(e.Tenant)
 	switch {
-	case e.Tenant == "" && e.Audience == "" && len(e.Apps) == 0:
+	case !e.Set():
 		return nil, nil //nolint:nilnil // none is needed
 	case e.Tenant == "":
 		return nil, errkind.New(errkind.Invalid, "the Entra tenant is not set: set $%s to the id of the tenant", env.EntraTenant)
