@@ -46,7 +46,9 @@ func blobHeaders(w http.ResponseWriter, etag string) {
 	h := w.Header()
 	h.Set("ETag", `"`+etag+`"`)
 	h.Set("Last-Modified", "Thu, 01 Oct 2026 10:00:00 GMT")
-	h.Set("X-Ms-Request-Id", "REQUEST")
+	if h.Get("X-Ms-Request-Id") == "" {
+		h.Set("X-Ms-Request-Id", "REQUEST")
+	}
 	h.Set("X-Ms-Blob-Type", "BlockBlob")
 }
 

@@ -35,7 +35,8 @@ type stored struct {
 // documentedServer is an account with versioning and one container.
 type documentedServer struct {
 	mu      sync.Mutex
-	clock   int
+	clock   int // of writes
+	answers int
 	blobs   map[string][]*stored // by key, oldest first
 	blocks  map[string]map[string][]byte
 	queries []url.Values // of all listings
@@ -58,8 +59,11 @@ func documentedWith(t *testing.T) (server, *documentedServer) {
 }
 
 func (d *documentedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.answers++
+	w.Header().Set("X-Ms-Request-Id", fmt.Sprint("request-", d.answers))
 	path, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/account/container"))
 	if err != nil {
 		azureError(w, 400, "InvalidUri")
@@ -81,10 +85,11 @@ func (d *documentedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	body, _ := io.ReadAll(r.Body)
 	switch comp := q.Get("comp"); {
 	case comp == "list":
 		d.list(w, q)
+	case comp == "tags":
+		d.tags(w, d.find(key, q.Get("versionid")))
 	case comp == "block":
 		if d.blocks[key] == nil {
 			d.blocks[key] = map[string][]byte{}
@@ -106,7 +111,7 @@ func (d *documentedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodDelete:
 		d.remove(w, key, q.Get("versionid"))
 	default:
-		d.read(w, key, q.Get("versionid"))
+		d.read(w, r, key)
 	}
 }
 
@@ -178,8 +183,8 @@ func (d *documentedServer) find(key, version string) *stored {
 	return nil
 }
 
-func (d *documentedServer) read(w http.ResponseWriter, key, version string) {
-	s := d.find(key, version)
+func (d *documentedServer) read(w http.ResponseWriter, r *http.Request, key string) {
+	s := d.find(key, r.URL.Query().Get("versionid"))
 	if s == nil {
 		azureError(w, 404, "BlobNotFound")
 		return
@@ -194,8 +199,42 @@ func (d *documentedServer) read(w http.ResponseWriter, key, version string) {
 			w.Header()[name] = values
 		}
 	}
-	w.Header().Set("Content-Length", fmt.Sprint(len(s.data)))
-	_, _ = w.Write(s.data)
+	if tags, err := url.ParseQuery(s.header.Get("X-Ms-Tags")); err == nil && len(tags) > 0 {
+		w.Header().Set("X-Ms-Tag-Count", fmt.Sprint(len(tags)))
+	}
+	data, status := s.data, 200
+	if asked := r.Header.Get("X-Ms-Range"); asked != "" {
+		from, to := 0, len(data)-1
+		if _, err := fmt.Sscanf(asked, "bytes=%d-%d", &from, &to); err != nil {
+			_, _ = fmt.Sscanf(asked, "bytes=%d-", &from)
+		}
+		if from >= len(data) {
+			azureError(w, 416, "InvalidRange")
+			return
+		}
+		to = min(to, len(data)-1)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(s.data)))
+		data, status = data[from:to+1], 206
+	} else if sum := s.header.Get("Content-Md5"); sum != "" {
+		w.Header().Set("Content-Md5", sum)
+	}
+	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+	w.WriteHeader(status)
+	_, _ = w.Write(data)
+}
+
+// tags of a blob are sent in a header and read from a document.
+func (d *documentedServer) tags(w http.ResponseWriter, s *stored) {
+	if s == nil {
+		azureError(w, 404, "BlobNotFound")
+		return
+	}
+	tags, _ := url.ParseQuery(s.header.Get("X-Ms-Tags"))
+	_, _ = io.WriteString(w, "<Tags><TagSet>")
+	for k := range tags {
+		_, _ = fmt.Fprintf(w, "<Tag><Key>%s</Key><Value>%s</Value></Tag>", k, tags.Get(k))
+	}
+	_, _ = io.WriteString(w, "</TagSet></Tags>")
 }
 
 // remove takes the current version off its key, or one of the older ones away for good.
@@ -213,7 +252,6 @@ func (d *documentedServer) remove(w http.ResponseWriter, key, version string) {
 	default:
 		d.blobs[key] = slices.DeleteFunc(d.blobs[key], func(o *stored) bool { return o == s })
 	}
-	w.Header().Set("X-Ms-Request-Id", "REQUEST")
 	w.WriteHeader(202)
 }
 
@@ -279,7 +317,7 @@ func (d *documentedServer) list(w http.ResponseWriter, q url.Values) {
 			if s.current {
 				_, _ = io.WriteString(w, "<IsCurrentVersion>true</IsCurrentVersion>")
 			}
-			_, _ = fmt.Fprintf(w, "<Properties><Etag>%s</Etag><Content-Length>%d</Content-Length></Properties></Blob>", s.etag, len(s.data))
+			_, _ = fmt.Fprintf(w, "<Properties><Etag>%s</Etag><Last-Modified>Thu, 01 Oct 2026 10:00:00 GMT</Last-Modified><Content-Length>%d</Content-Length></Properties></Blob>", s.etag, len(s.data))
 		}
 	}
 	_, _ = io.WriteString(w, "</Blobs><NextMarker>")

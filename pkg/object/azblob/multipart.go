@@ -39,8 +39,8 @@ func (b *Bucket) Begin(_ context.Context, key string, opts *driver.PutOptions) (
 	return newUpload(), nil
 }
 
-// open refuses an upload that can't be under way.
-func (b *Bucket) open(uploadID string) error {
+// underWay refuses an upload that can't be under way.
+func (b *Bucket) underWay(uploadID string) error {
 	if !isUpload(uploadID) || b.ended.has(uploadID) {
 		return errkind.New(errkind.NotFound, "there is no upload %q", uploadID)
 	}
@@ -49,7 +49,7 @@ func (b *Bucket) open(uploadID string) error {
 
 // PutPart implements driver.Multiparter.
 func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, n int, r io.ReadSeeker, size int64) (driver.Part, error) {
-	if err := cmp.Or(checkKey(key), b.open(uploadID)); err != nil {
+	if err := cmp.Or(checkKey(key), b.underWay(uploadID)); err != nil {
 		return driver.Part{}, err
 	}
 	if n < 1 || n > maxParts || size < minBlock || size > maxBlock {
@@ -86,7 +86,7 @@ func part(bl block, size int64) driver.Part {
 // ListParts implements driver.Multiparter. Of a part that was stored more than once it is the latest. An upload without a
 // stored part is NotFound: nobody can tell whether it was begun, finished or discarded.
 func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]driver.Part, error) {
-	if err := cmp.Or(checkKey(key), b.open(uploadID)); err != nil {
+	if err := cmp.Or(checkKey(key), b.underWay(uploadID)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := b.request(ctx, 0)
@@ -124,7 +124,7 @@ func (b *Bucket) Complete(ctx context.Context, key, uploadID string, parts []dri
 	if _, err := driver.GuardOf(opts.If, b.caps.CompleteGuard, b.caps.CompleteGuard); err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(checkKey(key), b.open(uploadID)); err != nil {
+	if err := cmp.Or(checkKey(key), b.underWay(uploadID)); err != nil {
 		return nil, err
 	}
 	props, err := encode(opts.Properties)
