@@ -248,7 +248,7 @@ func TestTrapSecretIsInNoError(t *testing.T) {
 		t.Errorf("got %v (%s)", err, errkind.Of(err))
 	}
 	for e := err; e != nil; {
-		u, ok := e.(interface{ Unwrap() error }) //nolint:errorlint // the chain itself is looked at
+		u, ok := e.(interface{ Unwrap() error })
 		if !ok {
 			break
 		}

@@ -248,7 +248,7 @@ func wait[T any](ctx context.Context, c *Container, what string, op outcome[T]) 
 		case <-tick.C:
 		}
 		c.cfg.OnProgress(fmt.Sprintf("waiting for Event Grid to %s %s: %s", what, c.cfg.ID, time.Since(began).Round(time.Second)))
-		if _, err := op.Poll(ctx); err != nil {
+		if _, err := op.Poll(ctx); err != nil { //nolint:bodyclose // the SDK has read and closed it
 			return err //nolint:wrapcheck // fail does
 		}
 	}

@@ -33,12 +33,12 @@ func (c *Container) subject() string {
 
 // wanted changes what we decide in a subscription (an empty one, or ours as it is) and leaves the rest.
 func (c *Container) wanted(p *armeventgrid.EventSubscriptionProperties) {
-	p.EventDeliverySchema = to.Ptr(schema)
-	p.RetryPolicy = &armeventgrid.RetryPolicy{MaxDeliveryAttempts: to.Ptr[int32](maxAttempts), EventTimeToLiveInMinutes: to.Ptr[int32](timeToLive)}
+	p.EventDeliverySchema = new(schema)
+	p.RetryPolicy = &armeventgrid.RetryPolicy{MaxDeliveryAttempts: new(int32(maxAttempts)), EventTimeToLiveInMinutes: new(int32(timeToLive))}
 	if p.Filter == nil {
 		p.Filter = &armeventgrid.EventSubscriptionFilter{}
 	}
-	p.Filter.SubjectBeginsWith, p.Filter.IsSubjectCaseSensitive = to.Ptr(c.subject()), to.Ptr(true)
+	p.Filter.SubjectBeginsWith, p.Filter.IsSubjectCaseSensitive = new(c.subject()), new(true)
 	p.Filter.IncludedEventTypes = to.SliceOfPtrs(eventTypes...)
 	// An operator may have given it an identity: the destination is inside of that then.
 	if p.DeliveryWithResourceIdentity != nil {
@@ -55,20 +55,20 @@ func (c *Container) destinationLike(have armeventgrid.EventSubscriptionDestinati
 		if !ok || d.Properties == nil {
 			d = &armeventgrid.StorageQueueEventSubscriptionDestination{Properties: &armeventgrid.StorageQueueEventSubscriptionDestinationProperties{}}
 		}
-		d.EndpointType = to.Ptr(armeventgrid.EndpointTypeStorageQueue)
-		d.Properties.ResourceID, d.Properties.QueueName = to.Ptr(c.target.account), to.Ptr(c.target.queue)
+		d.EndpointType = new(armeventgrid.EndpointTypeStorageQueue)
+		d.Properties.ResourceID, d.Properties.QueueName = new(c.target.account), new(c.target.queue)
 		return d
 	}
 	d, ok := have.(*armeventgrid.WebHookEventSubscriptionDestination)
 	if !ok || d.Properties == nil {
 		d = &armeventgrid.WebHookEventSubscriptionDestination{Properties: &armeventgrid.WebHookEventSubscriptionDestinationProperties{}}
 	}
-	d.EndpointType = to.Ptr(armeventgrid.EndpointTypeWebHook)
-	d.Properties.EndpointURL, d.Properties.EndpointBaseURL = to.Ptr(c.fullURL()), nil
+	d.EndpointType = new(armeventgrid.EndpointTypeWebHook)
+	d.Properties.EndpointURL, d.Properties.EndpointBaseURL = new(c.fullURL()), nil
 	d.Properties.AzureActiveDirectoryTenantID, d.Properties.AzureActiveDirectoryApplicationIDOrURI = nil, nil
 	if c.cfg.EntraTenant != "" {
-		d.Properties.AzureActiveDirectoryTenantID = to.Ptr(c.cfg.EntraTenant)
-		d.Properties.AzureActiveDirectoryApplicationIDOrURI = to.Ptr(c.cfg.EntraAudience)
+		d.Properties.AzureActiveDirectoryTenantID = new(c.cfg.EntraTenant)
+		d.Properties.AzureActiveDirectoryApplicationIDOrURI = new(c.cfg.EntraAudience)
 	}
 	return d
 }
@@ -142,6 +142,7 @@ func (c *Container) compare(p *armeventgrid.EventSubscriptionProperties, full st
 	case armeventgrid.EventSubscriptionProvisioningStateFailed, armeventgrid.EventSubscriptionProvisioningStateCanceled,
 		armeventgrid.EventSubscriptionProvisioningStateAwaitingManualAction:
 		d = notifications.Diff(d, "state", string(s), string(armeventgrid.EventSubscriptionProvisioningStateSucceeded))
+	default: // done, or on its way
 	}
 	return d
 }
@@ -190,6 +191,7 @@ func (c *Container) remarks(p *armeventgrid.EventSubscriptionProperties) []notif
 	switch s := value(p.ProvisioningState); s {
 	case armeventgrid.EventSubscriptionProvisioningStateCreating, armeventgrid.EventSubscriptionProvisioningStateUpdating, armeventgrid.EventSubscriptionProvisioningStateDeleting:
 		warn("Azure is at it: "+string(s), "look again in a minute")
+	default: // done, or a difference
 	}
 	return found
 }
