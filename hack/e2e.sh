@@ -2,7 +2,11 @@
 # End-to-end proof on real servers: starts them, builds bucketmesh, and has test/e2e write, kill, wait and check.
 #
 #   hack/e2e.sh s3 [--ops 3000] [--seed N] [--kill 30] [--state sqlite|postgres] [--no-events] [--output json]
+#   hack/e2e.sh clouds [--ops 4000] [--seed N] [--kill 20] [--state sqlite|postgres] [--output json]
 #   hack/e2e.sh s3 --help        all flags
+#
+# s3 is two MinIO and a versitygw; clouds is a MinIO, a versitygw, Cloud Storage (fake-gcs-server) and Azure (Azurite), the
+# latter two behind the gates of test/emulator.
 #
 # Servers, data and logs are in a folder of the run's own. After a success it is removed; after a failure it is kept, and
 # its name is printed. BUCKETMESH_E2E_KEEP=1 keeps it always.
@@ -25,8 +29,10 @@ export BUCKETMESH_E2E_UP_ADDR=127.0.0.1:$((BUCKETMESH_PORT_BASE + 5))
 
 postgres=false
 previous=''
+servers=(minio versitygw)
 for arg in "$@"; do
   case $arg in
+    clouds) servers=(minio-a versitygw pubsub fake-gcs azurite) ;;
     --state=postgres) postgres=true ;;
     postgres) [[ $previous != --state ]] || postgres=true ;;
     -h | --help) exec go run ./test/e2e "$@" ;;
@@ -51,7 +57,6 @@ hack/servers.sh wipe # what an earlier run left
 rm -rf "$RUN"
 mkdir -p "$RUN/bin"
 go build -buildvcs=false -o "$RUN/bin/" ./services/bucketmesh ./test/e2e
-servers=(minio versitygw)
 if $postgres; then servers+=(postgres); fi
 hack/servers.sh up "${servers[@]}"
 vars=$(hack/servers.sh env)

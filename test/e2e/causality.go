@@ -31,6 +31,7 @@ type object struct {
 type evidence struct {
 	writes  []write
 	history map[string]map[string][]stored // versioned replicas: replica -> key -> versions, oldest first
+	exact   map[string]bool                // replicas where a condition tells apart all that a user can change
 	current map[string]object              // key -> the object that all replicas hold
 	kept    map[string][]object            // key -> its conflict copies
 }
@@ -58,11 +59,12 @@ type verdict struct {
 // and that is proved, never assumed from time:
 //
 //   - at a versioned replica, the version right below a user's version is what the bucket held when the user wrote;
-//   - at a replica without versions, users write with conditions only: a write that was accepted with If-Match replaced
-//     what has that etag. The etag does not tell metadata apart, so an edit of the same bytes that began before counts
-//     as replaced, too.
+//   - at a replica without versions, users write with conditions only: a write that was accepted with a condition replaced
+//     what it was conditional on. Where conditions are exact (a generation with its metageneration, Azure's ETag) that is one
+//     content. Elsewhere the etag does not tell metadata apart, so an edit of the same bytes that began before counts as
+//     replaced, too.
 //
-// One thing a server without versions gives nobody the means to guard: an edit of the metadata alone leaves the ETag as it
+// One thing a server that has neither versions nor exact conditions gives nobody the means to guard: an edit of the metadata alone leaves the ETag as it
 // was, so a conditional write that raced with it succeeds. Such an edit (never its bytes) is counted apart, as unguarded.
 //
 // What bucketmesh itself overwrote proves nothing: such a content must have been overwritten by a user elsewhere, or be kept.
@@ -93,8 +95,8 @@ func fateOf(e *evidence, w write, over map[identity]write) verdict {
 		v.fate, v.why = overwritten, fmt.Sprintf("by operation %d (%s at %s)", by.op, by.kind, by.replica)
 	case slices.ContainsFunc(e.kept[w.key], holds):
 		v.fate, v.why = isKept, "as a conflict copy"
-	case w.kind == opEdit && !versioned(e, w.replica):
-		v.fate, v.why = unguarded, "an edit of metadata at a replica without versions"
+	case w.kind == opEdit && !versioned(e, w.replica) && !e.exact[w.replica]:
+		v.fate, v.why = unguarded, "an edit of metadata at a replica whose conditions do not tell metadata apart"
 	default:
 		v.fate = lost
 	}
@@ -115,7 +117,7 @@ func overwrites(e *evidence) (over map[identity]write, faults []string) {
 		}
 		versions := e.history[w.replica]
 		if !versioned(e, w.replica) {
-			for _, id := range replacedBlind(e.writes, w) {
+			for _, id := range replacedBlind(e, w) {
 				over[id] = w
 			}
 			continue
@@ -144,12 +146,15 @@ func isVersionOf(s stored, w write) bool {
 }
 
 // replacedBlind is what a conditional write at a replica without versions replaced.
-func replacedBlind(all []write, w write) []identity {
+func replacedBlind(e *evidence, w write) []identity {
 	if !w.conditional || !w.seen.present || w.outcome != acked {
 		return nil
 	}
 	ids := []identity{{w.key, w.seen.op}}
-	for _, o := range all {
+	if e.exact[w.replica] {
+		return slices.DeleteFunc(ids, func(id identity) bool { return id.op == w.meta }) // a copy of the same once more
+	}
+	for _, o := range e.writes {
 		if o.key == w.key && o.op != w.op && o.kind != opDelete && o.body == w.seen.body && o.started.Before(w.ended) {
 			ids = append(ids, identity{w.key, o.meta})
 		}

@@ -87,6 +87,19 @@ func TestFates(t *testing.T) {
 			current: map[string]object{"k": {2, 1}}}, map[int]fate{1: isCurrent}},
 		{"an edit where nothing guards it", evidence{writes: []write{user(2, "c", "k", "").as(opEdit, 1)}, history: none,
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: unguarded}},
+		{"an edit where conditions guard it", evidence{writes: []write{user(2, "x", "k", "").as(opEdit, 1)}, history: none, exact: map[string]bool{"x": true},
+			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: lost}},
+		{"an exact condition tells metadata apart", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(opEdit, 1), user(3, "x", "k", "").over(1, 1)},
+			history: map[string]map[string][]stored{"a": {"k": {{"v0", false, 1, 1}, {"v1", false, 2, 1}, {"v2", false, 3, 3}}}}, exact: map[string]bool{"x": true},
+			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: overwritten, 2: lost, 3: isCurrent}},
+		{"an edit that an exact condition was about", evidence{writes: []write{user(1, "x", "k", ""), user(2, "x", "k", "").as(opEdit, 1).over(1, 1), user(3, "x", "k", "").over(2, 1)},
+			history: none, exact: map[string]bool{"x": true},
+			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: overwritten, 2: overwritten, 3: isCurrent}},
+		{"a copy of the same once more is no overwrite", evidence{writes: []write{func() write {
+			w := user(2, "x", "k", "").as(opCopy, 1).over(1, 1)
+			w.meta = 1
+			return w
+		}()}, history: none, exact: map[string]bool{"x": true}}, map[int]fate{2: lost}},
 		{"an edit where versions guard it", evidence{writes: []write{user(2, "a", "k", "v0").as(opEdit, 1)},
 			history: map[string]map[string][]stored{"a": {"k": versions(2, 3)}},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: lost}},

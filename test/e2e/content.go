@@ -17,10 +17,10 @@ const (
 )
 
 // User metadata that every write of the workload carries. An object thus says which operation set its metadata, and its
-// body says which operation made its bytes; both are unique in a run.
+// body says which operation made its bytes; both are unique in a run. Azure takes identifiers only, so all names are.
 const (
-	metaOp   = "e2e-op"   // the operation that set the metadata
-	metaBody = "e2e-body" // the operation that made the bytes
+	metaOp   = "e2e_op"   // the operation that set the metadata
+	metaBody = "e2e_body" // the operation that made the bytes
 	metaNote = "note"     // any value
 )
 

@@ -29,8 +29,8 @@ type listed struct {
 func (l listed) marker() bool { return l.XMLName.Local == "DeleteMarker" }
 
 // history reads the versions of every key, oldest first. Who made a version is in its metadata.
-func (r *replica) history(ctx context.Context) (map[string][]stored, error) {
-	all, err := r.listVersions(ctx)
+func (b *s3Bucket) history(ctx context.Context) (map[string][]stored, error) {
+	all, err := b.listVersions(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +43,12 @@ func (r *replica) history(ctx context.Context) (map[string][]stored, error) {
 			continue
 		}
 		g.Go(func() error {
-			out, err := r.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &r.bucket, Key: &v.Key, VersionId: &v.VersionID})
+			out, err := b.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &b.bucket, Key: &v.Key, VersionId: &v.VersionID})
 			if err == nil {
 				versions[i].op, versions[i].body, err = authors(out.Metadata)
 			}
 			if err != nil {
-				return fmt.Errorf("head version %s of %q at %s: %w", v.VersionID, v.Key, r.name, err)
+				return fmt.Errorf("head version %s of %q at %s: %w", v.VersionID, v.Key, b.name, err)
 			}
 			return nil
 		})
@@ -68,7 +68,7 @@ func (r *replica) history(ctx context.Context) (map[string][]stored, error) {
 
 // listVersions keeps the order of the document, in which versions and delete markers alternate. The SDK sorts them into two
 // lists, and times are too coarse to restore the order.
-func (r *replica) listVersions(ctx context.Context) ([]listed, error) {
+func (b *s3Bucket) listVersions(ctx context.Context) ([]listed, error) {
 	var all []listed
 	query := url.Values{"versions": {""}, "encoding-type": {"url"}}
 	for {
@@ -78,8 +78,8 @@ func (r *replica) listVersions(ctx context.Context) ([]listed, error) {
 			NextVersionIDMarker string   `xml:"NextVersionIdMarker"`
 			Items               []listed `xml:",any"`
 		}
-		if err := r.getXML(ctx, query, &page); err != nil {
-			return nil, fmt.Errorf("list versions of %s: %w", r.name, err)
+		if err := b.getXML(ctx, query, &page); err != nil {
+			return nil, fmt.Errorf("list versions of %s: %w", b.name, err)
 		}
 		for _, v := range page.Items {
 			if v.XMLName.Local != "Version" && !v.marker() {
@@ -87,7 +87,7 @@ func (r *replica) listVersions(ctx context.Context) ([]listed, error) {
 			}
 			key, err := url.QueryUnescape(v.Key)
 			if err != nil {
-				return nil, fmt.Errorf("list versions of %s: %w", r.name, err)
+				return nil, fmt.Errorf("list versions of %s: %w", b.name, err)
 			}
 			if v.Key = key; !strings.HasPrefix(key, reservedKeys) {
 				all = append(all, v)
@@ -98,7 +98,7 @@ func (r *replica) listVersions(ctx context.Context) ([]listed, error) {
 		}
 		next, err := url.QueryUnescape(page.NextKeyMarker)
 		if err != nil {
-			return nil, fmt.Errorf("list versions of %s: %w", r.name, err)
+			return nil, fmt.Errorf("list versions of %s: %w", b.name, err)
 		}
 		query.Set("key-marker", next)
 		query.Set("version-id-marker", page.NextVersionIDMarker)
@@ -106,9 +106,9 @@ func (r *replica) listVersions(ctx context.Context) ([]listed, error) {
 }
 
 // getXML asks the bucket and decodes the answer.
-func (r *replica) getXML(ctx context.Context, query url.Values, into any) error {
-	o := r.client.Options()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.endpoint+"/"+r.bucket+"?"+strings.ReplaceAll(query.Encode(), "+", "%20"), nil)
+func (b *s3Bucket) getXML(ctx context.Context, query url.Values, into any) error {
+	o := b.client.Options()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.endpoint+"/"+b.bucket+"?"+strings.ReplaceAll(query.Encode(), "+", "%20"), nil)
 	if err != nil {
 		return err
 	}
@@ -129,8 +129,8 @@ func (r *replica) getXML(ctx context.Context, query url.Values, into any) error 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return errors.Join(fmt.Errorf("status %s: %s", resp.Status, b), err)
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return errors.Join(fmt.Errorf("status %s: %s", resp.Status, text), err)
 	}
 	return xml.NewDecoder(resp.Body).Decode(into)
 }

@@ -18,7 +18,7 @@ func unprovedKey(i int) string { return fmt.Sprintf("deletes/unproved/%d +%%", i
 // "bucketmesh sync" bring the replicas together.
 func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Writer) (asserts []string, err error) {
 	keys := keySpace(s.keys)
-	plan := planOptions{seed: s.seed, replicas: len(s.replicas), unguarded: 2, keys: keys[:len(keys)/2], over: 15 * time.Second, count: s.ops / 2, first: 1}
+	plan := planOptions{seed: s.seed, replicas: s.traits(), keys: keys[:len(keys)/2], over: 15 * time.Second, count: s.ops / 2, first: 1}
 	fmt.Fprintf(progress, "%d operations on half of the keys, with notifications\n", plan.count)
 	first := makePlan(plan)
 	for i := range deletePairs {

@@ -40,8 +40,7 @@ type planOptions struct {
 	seed      uint64
 	count     int
 	first     int // number of the first operation
-	replicas  int
-	unguarded int // index of the replica without versions, where each write needs a condition; -1: none
+	replicas  []traits
 	multipart int
 	keys      []string
 	over      time.Duration
@@ -62,7 +61,7 @@ func makePlan(o planOptions) []operation {
 		if r.IntN(12) == 0 && len(ops) < o.count {
 			twin := drawOperation(r, &o)
 			twin.key, twin.at = op.key, op.at+time.Duration(r.IntN(8))*time.Millisecond
-			twin.replica = (op.replica + 1 + r.IntN(o.replicas-1)) % o.replicas
+			twin.replica = (op.replica + 1 + r.IntN(len(o.replicas)-1)) % len(o.replicas)
 			ops = append(ops, twin)
 		}
 	}
@@ -74,7 +73,11 @@ func makePlan(o planOptions) []operation {
 	for i := range ops {
 		op := &ops[i]
 		op.number = o.first + i
-		if op.replica == o.unguarded {
+		switch t := o.replicas[op.replica]; {
+		case t.versioned:
+		case t.exact:
+			op.conditional = true
+		default:
 			op.conditional, op.keepMeta = true, false
 			if op.kind == opCopy { // the server does not know conditions on the target of a copy: it has to be a new key
 				op.key = fmt.Sprintf("copies/%06d.bin", op.number)
@@ -86,7 +89,7 @@ func makePlan(o planOptions) []operation {
 
 func drawOperation(r *rand.Rand, o *planOptions) operation {
 	op := operation{
-		at: time.Duration(r.Int64N(int64(o.over) + 1)), replica: r.IntN(o.replicas), key: drawKey(r, o.keys), from: drawKey(r, o.keys),
+		at: time.Duration(r.Int64N(int64(o.over) + 1)), replica: r.IntN(len(o.replicas)), key: drawKey(r, o.keys), from: drawKey(r, o.keys),
 		conditional: r.IntN(2) == 0, keepMeta: r.IntN(3) == 0,
 		contentType: contentTypes[r.IntN(len(contentTypes))], note: fmt.Sprintf("n %x", r.Uint32()),
 	}

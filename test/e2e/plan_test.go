@@ -8,7 +8,7 @@ import (
 )
 
 func testPlan(seed uint64) planOptions {
-	return planOptions{seed: seed, count: 3000, replicas: 3, unguarded: 2, multipart: 36, keys: keySpace(400), over: time.Minute}
+	return planOptions{seed: seed, count: 3000, replicas: []traits{{versioned: true}, {exact: true}, {}}, multipart: 36, keys: keySpace(400), over: time.Minute}
 }
 
 func TestPlanFollowsFromTheSeed(t *testing.T) {
@@ -33,7 +33,7 @@ func TestPlanHasEverythingEverywhere(t *testing.T) {
 		if op.number != i {
 			t.Fatalf("operation %d is at %d", op.number, i)
 		}
-		if op.replica == o.unguarded && (!op.conditional || op.kind == opCopy && slices.Contains(o.keys, op.key)) {
+		if on := o.replicas[op.replica]; !on.versioned && (!op.conditional || !on.exact && op.kind == opCopy && slices.Contains(o.keys, op.key)) {
 			t.Errorf("operation %d is not guarded: %+v", i, op)
 		}
 		for _, other := range ops[i+1 : min(i+4, len(ops))] {

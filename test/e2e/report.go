@@ -28,6 +28,7 @@ type summary struct {
 	Copies         int             `json:"conflictCopies"`
 	ConvergedAfter float64         `json:"convergedAfterSeconds"` // the last write
 	Dropped        int64           `json:"notificationsDropped,omitempty"`
+	Grid           *gridCounts     `json:"eventGrid,omitempty"`
 	Faults         []string        `json:"faults,omitempty"`
 	Asserted       []string        `json:"asserted,omitempty"`
 	Seconds        float64         `json:"seconds"`
@@ -106,9 +107,13 @@ func (m *summary) print(out io.Writer) {
 	slices.Sort(kinds)
 	fmt.Fprintf(out, "acknowledged %d (%s), refused by a condition %d, unknown %d\n", total, strings.Join(kinds, ", "), m.Refused, m.Unknown)
 	fmt.Fprintf(out, "contents: current %d, overwritten by a user who followed %d, kept as conflict copy %d, LOST %d\n", m.Current, m.Overwritten, m.Kept, m.Lost)
-	fmt.Fprintf(out, "edits of metadata alone that raced with bucketmesh at the bucket without versions, where no ETag guards them: %d\n", m.Unguarded)
+	fmt.Fprintf(out, "edits of metadata alone that raced with bucketmesh at versitygw, where neither an ETag nor a version guards them: %d\n", m.Unguarded)
 	fmt.Fprintf(out, "replicas equal in keys, bytes, content types and metadata: %d objects and %d conflict copies, %.1f s after the last write\n",
 		m.Objects, m.Copies, m.ConvergedAfter)
+	if g := m.Grid; g != nil {
+		fmt.Fprintf(out, "events of the stand-in for Event Grid: delivered %d, %d of them once more, after %d failed deliveries; given up %d\n",
+			g.Delivered, g.Duplicated, g.Retried, g.Lost)
+	}
 	for _, r := range m.Requests {
 		fmt.Fprintf(out, "requests of bucketmesh to %s since its last start: get %d, put %d, head %d, list %d, delete %d, multipart %d\n", r.Replica,
 			r.Counts["get"], r.Counts["put"], r.Counts["head"], r.Counts["list"], r.Counts["delete"], r.Counts["multipart"])

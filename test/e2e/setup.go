@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/bucketmesh/bucketmesh/test/emulator"
 )
 
 // options of a run, from the command line.
@@ -48,60 +51,60 @@ func (o *options) defaults() error {
 // credentialsName is what the group calls the credentials.
 const credentialsName = "E2E"
 
+// bucketName is that of all buckets and containers.
+const bucketName = "e2e"
+
 // stage is a run with everything set up.
 type stage struct {
 	options
 	replicas []*replica
 	program  *program
-	gate     *gate // only without events
+	gate     *gate               // only without events
+	grid     *emulator.EventGrid // only with Azure
 	locks    map[string]*keyLocks
 	ledger   *ledger
+	stops    []func() error
 }
 
-// setUp makes buckets and configuration out of the environment that hack/servers.sh prints.
-func setUp(ctx context.Context, o options, getenv func(string) string) (*stage, error) {
-	var missing []string
-	need := func(name string) string {
-		v := getenv(name)
-		if v == "" {
-			missing = append(missing, name)
-		}
-		return v
+// environment is what hack/servers.sh prints.
+type environment struct {
+	getenv  func(string) string
+	missing []string
+}
+
+func (e *environment) need(name string) string {
+	v := e.getenv(name)
+	if v == "" {
+		e.missing = append(e.missing, name)
 	}
-	access, secret := need("BUCKETMESH_TEST_S3_ACCESS_KEY"), need("BUCKETMESH_TEST_S3_SECRET_KEY")
-	arns := []string{need("BUCKETMESH_E2E_MINIO_ARN_FAST"), need("BUCKETMESH_E2E_MINIO_ARN_DURABLE")}
-	notify := need("BUCKETMESH_E2E_NORMALIZER_ADDR")
-	token := need("BUCKETMESH_E2E_NOTIFY_TOKEN")
-	s := &stage{options: o, locks: map[string]*keyLocks{}, ledger: &ledger{}}
-	for _, r := range []replica{
-		{name: "minio-a", endpoint: need("BUCKETMESH_TEST_MINIO_A"), dialect: "minio", versioned: true, arns: arns},
-		{name: "minio-b", endpoint: need("BUCKETMESH_TEST_MINIO_B"), dialect: "minio", versioned: true, arns: arns},
-		{name: "versitygw", endpoint: need("BUCKETMESH_TEST_VERSITYGW"), dialect: "versitygw"},
-	} {
-		r.bucket = "e2e"
-		r.client = newClient(r.endpoint, access, secret)
-		s.replicas = append(s.replicas, &r)
-		if !r.versioned {
-			s.locks[r.name] = &keyLocks{}
-		}
+	return v
+}
+
+func (e *environment) complete() error {
+	if len(e.missing) > 0 {
+		return fmt.Errorf("not set: %s; start it with hack/e2e.sh", strings.Join(e.missing, ", "))
 	}
+	return nil
+}
+
+// fleet adds the replicas of a mode to a stage.
+type fleet func(ctx context.Context, s *stage, env *environment) error
+
+// setUp makes buckets and configuration.
+func (s *stage) setUp(ctx context.Context, f fleet, getenv func(string) string) error {
+	env := &environment{getenv: getenv}
+	access, secret := env.need("BUCKETMESH_TEST_S3_ACCESS_KEY"), env.need("BUCKETMESH_TEST_S3_SECRET_KEY")
+	notify, token := env.need("BUCKETMESH_E2E_NORMALIZER_ADDR"), env.need("BUCKETMESH_E2E_NOTIFY_TOKEN")
 	listen := notify
-	if o.noEvents {
-		listen = need("BUCKETMESH_E2E_UP_ADDR")
+	if s.noEvents {
+		listen = env.need("BUCKETMESH_E2E_UP_ADDR")
 	}
 	var state []string
-	if o.state == "postgres" {
-		state = []string{"--state", need("BUCKETMESH_TEST_POSTGRES")}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("not set: %s; start it with hack/e2e.sh", strings.Join(missing, ", "))
-	}
-	group := filepath.Join(o.dir, "group.yaml")
-	if err := os.WriteFile(group, []byte(groupFile(s.replicas)), 0o600); err != nil {
-		return nil, fmt.Errorf("write configuration: %w", err)
+	if s.state == "postgres" {
+		state = []string{"--state", env.need("BUCKETMESH_TEST_POSTGRES")}
 	}
 	s.program = &program{
-		binary: o.binary, group: group, data: filepath.Join(o.dir, "data"), listen: listen, state: state, logs: o.dir,
+		binary: s.binary, group: filepath.Join(s.dir, "group.yaml"), data: filepath.Join(s.dir, "data"), listen: listen, state: state, logs: s.dir,
 		env: []string{
 			"BUCKETMESH_" + credentialsName + "_ACCESS_KEY_ID=" + access,
 			"BUCKETMESH_" + credentialsName + "_SECRET_ACCESS_KEY=" + secret,
@@ -111,21 +114,69 @@ func setUp(ctx context.Context, o options, getenv func(string) string) (*stage, 
 			DialContext: (&net.Dialer{Timeout: time.Second}).DialContext, DisableKeepAlives: true,
 		}},
 	}
+	if err := f(ctx, s, env); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.program.group, []byte(groupFile(s.replicas)), 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
 	for _, r := range s.replicas {
 		if err := r.create(ctx); err != nil {
-			return nil, err
-		}
-		if err := r.notify(ctx, true); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if o.noEvents {
+	if s.noEvents {
 		var err error
 		if s.gate, err = openGate(ctx, notify, listen); err != nil {
-			return nil, err
+			return err
 		}
+		s.stops = append(s.stops, s.gate.close)
 	}
-	return s, nil
+	return nil
+}
+
+// add puts a replica on the stage.
+func (s *stage) add(r *replica) {
+	s.replicas = append(s.replicas, r)
+	if !r.versioned && !r.exact {
+		s.locks[r.name] = &keyLocks{}
+	}
+}
+
+// addS3 puts a bucket at MinIO or versitygw on the stage.
+func (s *stage) addS3(env *environment, name, dialect, endpoint string, versioned bool, arns ...string) {
+	client := newS3Client(endpoint, env.need("BUCKETMESH_TEST_S3_ACCESS_KEY"), env.need("BUCKETMESH_TEST_S3_SECRET_KEY"))
+	s.add(&replica{
+		traits: traits{versioned: versioned}, name: name,
+		url:    fmt.Sprintf("s3://%s?endpoint=%s&dialect=%s&credentials=%s", bucketName, endpoint, dialect, credentialsName),
+		bucket: &s3Bucket{name, endpoint, bucketName, versioned, arns, client},
+	})
+}
+
+// s3Fleet is two MinIO and a versitygw.
+func s3Fleet(_ context.Context, s *stage, env *environment) error {
+	arns := []string{env.need("BUCKETMESH_E2E_MINIO_ARN_FAST"), env.need("BUCKETMESH_E2E_MINIO_ARN_DURABLE")}
+	s.addS3(env, "minio-a", "minio", env.need("BUCKETMESH_TEST_MINIO_A"), true, arns...)
+	s.addS3(env, "minio-b", "minio", env.need("BUCKETMESH_TEST_MINIO_B"), true, arns...)
+	s.addS3(env, "versitygw", "versitygw", env.need("BUCKETMESH_TEST_VERSITYGW"), false)
+	return env.complete()
+}
+
+// traits of the replicas.
+func (s *stage) traits() []traits {
+	all := make([]traits, len(s.replicas))
+	for i, r := range s.replicas {
+		all[i] = r.traits
+	}
+	return all
+}
+
+// close ends what the stage started, the last first.
+func (s *stage) close() (err error) {
+	for _, stop := range slices.Backward(s.stops) {
+		err = errors.Join(err, stop())
+	}
+	return err
 }
 
 // groupFile is the configuration under test. The brake of mass deletes is off: the workload deletes much of what there is.
@@ -133,8 +184,10 @@ func groupFile(replicas []*replica) string {
 	var b strings.Builder
 	b.WriteString("apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata:\n  name: e2e\nspec:\n  replicas:\n")
 	for _, r := range replicas {
-		fmt.Fprintf(&b, "  - name: %s\n    url: s3://%s?endpoint=%s&dialect=%s&credentials=%s\n    mode: ReadWrite\n",
-			r.name, r.bucket, r.endpoint, r.dialect, credentialsName)
+		fmt.Fprintf(&b, "  - name: %s\n    url: %s\n    mode: ReadWrite\n", r.name, r.url)
+		if r.pull != "" {
+			fmt.Fprintf(&b, "    notifications:\n      pull: %s\n", r.pull)
+		}
 	}
 	b.WriteString("  deletes:\n    brake:\n      percent: 100\n")
 	return b.String()

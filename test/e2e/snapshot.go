@@ -3,21 +3,17 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
 )
 
 // What bucketmesh reserves in a bucket.
 const (
-	reservedMeta   = "bucketmesh-"
+	reservedMeta   = "bucketmesh" // and "-", or at Azure "_"
 	reservedKeys   = ".bucketmesh/"
 	conflictPrefix = ".conflicts/"
 )
@@ -29,25 +25,6 @@ const readers = 8
 type entry struct {
 	etag string
 	size int64
-}
-
-// list reads all keys of a replica, in pages.
-func (r *replica) list(ctx context.Context) (map[string]entry, error) {
-	all := map[string]entry{}
-	pages := awss3.NewListObjectsV2Paginator(r.client, &awss3.ListObjectsV2Input{Bucket: &r.bucket})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", r.name, err)
-		}
-		for _, o := range page.Contents {
-			key := aws.ToString(o.Key)
-			if !strings.HasPrefix(key, reservedKeys) {
-				all[key] = entry{etag: aws.ToString(o.ETag), size: aws.ToInt64(o.Size)}
-			}
-		}
-	}
-	return all, nil
 }
 
 // full is all of one object that replicas have to agree on.
@@ -88,24 +65,19 @@ func (r *replica) read(ctx context.Context, seed uint64) (map[string]full, error
 }
 
 func (r *replica) readOne(ctx context.Context, seed uint64, key string) (full, error) {
-	out, err := r.client.GetObject(ctx, &awss3.GetObjectInput{Bucket: &r.bucket, Key: &key})
+	c, err := r.get(ctx, key)
 	if err != nil {
-		return full{}, fmt.Errorf("get %q at %s: %w", key, r.name, err)
+		return full{}, err
 	}
-	defer out.Body.Close()
-	b, err := io.ReadAll(out.Body)
-	if err != nil {
-		return full{}, fmt.Errorf("read %q at %s: %w", key, r.name, err)
-	}
-	f := full{contentType: aws.ToString(out.ContentType), meta: map[string]string{}}
-	for k, v := range out.Metadata {
-		if !strings.HasPrefix(strings.ToLower(k), reservedMeta) {
-			f.meta[strings.ToLower(k)] = v
+	f := full{contentType: c.contentType, meta: map[string]string{}}
+	for k, v := range c.meta {
+		if !strings.HasPrefix(k, reservedMeta+"-") && !strings.HasPrefix(k, reservedMeta+"_") {
+			f.meta[k] = v
 		}
 	}
 	var errOp, errBody error
 	f.op, _, errOp = authors(f.meta)
-	f.body, errBody = identify(seed, b)
+	f.body, errBody = identify(seed, c.body)
 	if err := errors.Join(errOp, errBody); err != nil {
 		f.fault = err.Error()
 	}

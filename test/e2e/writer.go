@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 )
 
 // maxAttempts of an operation whose condition did not hold: it looks again each time.
@@ -23,7 +19,7 @@ type writer struct {
 	seed    uint64
 	replica *replica
 	ledger  *ledger
-	locks   *keyLocks // nil where the bucket's own history tells the order of writes
+	locks   *keyLocks // nil where history or conditions tell the order of writes
 }
 
 // run carries out one operation. An error is a fault of the harness or of a server, not a refused condition.
@@ -60,25 +56,8 @@ func (w *writer) attempt(ctx context.Context, op operation) (done bool, err erro
 		rec.kind = opPut
 	}
 	rec.started = time.Now()
-	switch rec.kind {
-	case opDelete:
-		err = w.remove(ctx, op, &rec)
-	case opEdit:
-		rec.body = seen.body
-		rec.conditional = true // on its source, which is the object itself
-		err = w.copy(ctx, op, op.key, seen, &rec, false)
-	case opCopy:
-		rec.body, rec.conditional = source.body, false
-		if op.keepMeta {
-			rec.meta = source.op
-		}
-		err = w.copy(ctx, op, op.from, source, &rec, op.keepMeta)
-	case opMultipart:
-		err = w.multipart(ctx, op, &rec)
-	case opPut:
-		err = w.put(ctx, op, &rec)
-	}
-	rec.ended = time.Now()
+	out, err := w.carryOut(ctx, op, source, &rec)
+	rec.ended, rec.etag, rec.versionID = time.Now(), out.etag, out.versionID
 	status := statusOf(err)
 	switch {
 	case err == nil:
@@ -94,122 +73,41 @@ func (w *writer) attempt(ctx context.Context, op operation) (done bool, err erro
 		return true, ctx.Err()
 	case status == http.StatusPreconditionFailed || status == http.StatusConflict || status == http.StatusNotFound:
 		return false, nil
+	case rec.kind == opMultipart && lostBlocks(err):
+		return false, nil
 	}
 	return true, err // e.g. a key or a header that the server does not take: the workload is wrong
 }
 
-// errNothingSent marks failures before the request that would have changed the object.
-var errNothingSent = errors.New("nothing was changed")
-
-func (w *writer) metadata(op operation, body int) map[string]string {
-	return map[string]string{metaOp: strconv.Itoa(op.number), metaBody: strconv.Itoa(body), metaNote: op.note}
-}
-
-// condition is If-Match and If-None-Match of a write.
-func condition(rec *write) (match, noneMatch *string) {
-	switch {
-	case !rec.conditional:
-		return nil, nil
-	case rec.seen.present:
-		return aws.String(rec.seen.etag), nil
-	}
-	return nil, aws.String("*")
-}
-
-func (w *writer) put(ctx context.Context, op operation, rec *write) error {
-	in := &awss3.PutObjectInput{
-		Bucket: &w.replica.bucket, Key: &op.key, Body: bytes.NewReader(bodyOf(w.seed, op.number, min(op.size, 4<<20))),
-		ContentType: &op.contentType, Metadata: w.metadata(op, op.number),
-	}
-	in.IfMatch, in.IfNoneMatch = condition(rec)
-	out, err := w.replica.client.PutObject(ctx, in)
-	if err != nil {
-		return fmt.Errorf("put %q at %s: %w", op.key, w.replica.name, err)
-	}
-	rec.etag, rec.versionID = aws.ToString(out.ETag), aws.ToString(out.VersionId)
-	return nil
-}
-
-// remove has a condition only where the bucket has no versions: MinIO ignores it.
-func (w *writer) remove(ctx context.Context, op operation, rec *write) error {
-	in := &awss3.DeleteObjectInput{Bucket: &w.replica.bucket, Key: &op.key}
-	rec.conditional = !w.replica.versioned
-	if rec.conditional {
-		in.IfMatch = aws.String(rec.seen.etag)
-	}
-	out, err := w.replica.client.DeleteObject(ctx, in)
-	if err != nil {
-		return fmt.Errorf("delete %q at %s: %w", op.key, w.replica.name, err)
-	}
-	rec.versionID = aws.ToString(out.VersionId)
-	return nil
-}
-
-// copy is a server-side copy of exactly the bytes that were seen. Onto itself it is how S3 edits metadata.
-func (w *writer) copy(ctx context.Context, op operation, from string, source sight, rec *write, keep bool) error {
-	in := &awss3.CopyObjectInput{
-		Bucket: &w.replica.bucket, Key: &op.key, CopySource: copySource(w.replica.bucket, from), CopySourceIfMatch: aws.String(source.etag),
-		MetadataDirective: types.MetadataDirectiveCopy,
-	}
-	if !keep {
-		in.MetadataDirective, in.ContentType, in.Metadata = types.MetadataDirectiveReplace, &op.contentType, w.metadata(op, source.body)
-	}
-	out, err := w.replica.client.CopyObject(ctx, in)
-	if err != nil {
-		return fmt.Errorf("copy %q to %q at %s: %w", from, op.key, w.replica.name, err)
-	}
-	if out.CopyObjectResult != nil {
-		rec.etag = aws.ToString(out.CopyObjectResult.ETag)
-	}
-	rec.versionID = aws.ToString(out.VersionId)
-	return nil
-}
-
-// multipart has its condition, if any, on the completion.
-func (w *writer) multipart(ctx context.Context, op operation, rec *write) error {
-	c, bucket := w.replica.client, &w.replica.bucket
-	up, err := c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{
-		Bucket: bucket, Key: &op.key, ContentType: &op.contentType, Metadata: w.metadata(op, op.number),
-	})
-	if err != nil {
-		return fmt.Errorf("begin upload of %q at %s: %w: %w", op.key, w.replica.name, errNothingSent, err)
-	}
-	body := bodyOf(w.seed, op.number, op.size)
-	var parts []types.CompletedPart
-	for n := int32(1); len(body) > 0; n++ {
-		size := min(len(body), largePartSize)
-		p, err := c.UploadPart(ctx, &awss3.UploadPartInput{
-			Bucket: bucket, Key: &op.key, UploadId: up.UploadId, PartNumber: aws.Int32(n), Body: bytes.NewReader(body[:size]),
-		})
-		if err != nil {
-			return errors.Join(fmt.Errorf("put part %d of %q at %s: %w: %w", n, op.key, w.replica.name, errNothingSent, err), w.abort(ctx, op.key, up.UploadId))
+// carryOut sends the write and completes the record of what was asked for.
+func (w *writer) carryOut(ctx context.Context, op operation, source sight, rec *write) (written, error) {
+	p := properties{op.contentType, map[string]string{metaOp: strconv.Itoa(op.number), metaBody: strconv.Itoa(op.number), metaNote: op.note}}
+	switch rec.kind {
+	case opDelete: // blind where the bucket has versions: MinIO ignores a condition
+		rec.conditional = !w.replica.versioned
+		return w.replica.remove(ctx, op.key, condition{rec.conditional, rec.seen})
+	case opEdit:
+		rec.body, rec.conditional = rec.seen.body, true
+		p.meta[metaBody] = strconv.Itoa(rec.body)
+		return w.replica.edit(ctx, op.key, rec.seen, p)
+	case opCopy:
+		rec.body, rec.conditional = source.body, w.replica.exact
+		c := condition{rec.conditional, rec.seen}
+		if op.keepMeta {
+			rec.meta = source.op
+			return w.replica.copy(ctx, op.key, op.from, source, nil, c)
 		}
-		parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(n), ETag: p.ETag})
-		body = body[size:]
+		p.meta[metaBody] = strconv.Itoa(rec.body)
+		return w.replica.copy(ctx, op.key, op.from, source, &p, c)
+	case opMultipart:
+		return w.replica.putLarge(ctx, op.key, bodyOf(w.seed, op.number, op.size), p, condition{rec.conditional, rec.seen})
+	case opPut:
 	}
-	in := &awss3.CompleteMultipartUploadInput{
-		Bucket: bucket, Key: &op.key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
-	}
-	in.IfMatch, in.IfNoneMatch = condition(rec)
-	out, err := c.CompleteMultipartUpload(ctx, in)
-	if err != nil {
-		err = fmt.Errorf("complete %q at %s: %w", op.key, w.replica.name, err)
-		if statusOf(err) < 500 && statusOf(err) != 0 {
-			return errors.Join(err, w.abort(ctx, op.key, up.UploadId))
-		}
-		return err
-	}
-	rec.etag, rec.versionID = aws.ToString(out.ETag), aws.ToString(out.VersionId)
-	return nil
+	return w.replica.put(ctx, op.key, bodyOf(w.seed, op.number, min(op.size, 4<<20)), p, condition{rec.conditional, rec.seen})
 }
 
-func (w *writer) abort(ctx context.Context, key string, id *string) error {
-	_, err := w.replica.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &w.replica.bucket, Key: &key, UploadId: id})
-	if err != nil && statusOf(err) != http.StatusNotFound {
-		return fmt.Errorf("abort upload of %q at %s: %w", key, w.replica.name, err)
-	}
-	return nil
-}
+// lostBlocks: at Azure another write of the same key threw the staged blocks away. Nothing was written.
+func lostBlocks(err error) bool { return bloberror.HasCode(err, bloberror.InvalidBlockList) }
 
 // keyLocks lets one writer at a time at a key.
 type keyLocks struct {

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/bucketmesh/bucketmesh/test/emulator"
+)
+
+// duplicates is how many of the events of Azure come twice.
+const duplicates = 0.05
+
+// gridCounts are what became of Azure's events.
+type gridCounts struct {
+	Delivered  int `json:"delivered"`
+	Duplicated int `json:"duplicated"`
+	Retried    int `json:"retried"`
+	Lost       int `json:"lost"`
+}
+
+// cloudsFleet is a replica at each provider. The emulators of Cloud Storage and Azure are behind gates, which make them behave
+// as the providers document it; users and bucketmesh see the gates only. Notifications come
+//
+//   - from MinIO and versitygw to the webhook
+//   - from fake-gcs-server to Pub/Sub, whose subscription bucketmesh pulls
+//   - for Azure from a stand-in for Event Grid to the webhook: Azurite sends nothing
+func cloudsFleet(ctx context.Context, s *stage, env *environment) error {
+	arns := []string{env.need("BUCKETMESH_E2E_MINIO_ARN_FAST"), env.need("BUCKETMESH_E2E_MINIO_ARN_DURABLE")}
+	s.addS3(env, "minio", "minio", env.need("BUCKETMESH_TEST_MINIO_A"), true, arns...)
+	s.addS3(env, "versitygw", "versitygw", env.need("BUCKETMESH_TEST_VERSITYGW"), false)
+	gcs, pubsub, subscription := env.need("BUCKETMESH_TEST_GCS"), env.need("BUCKETMESH_TEST_PUBSUB"), env.need("BUCKETMESH_TEST_PUBSUB_SUBSCRIPTION")
+	azurite, account, key := env.need("BUCKETMESH_TEST_AZURE_BLOB"), env.need("BUCKETMESH_TEST_AZURE_ACCOUNT"), env.need("BUCKETMESH_TEST_AZURE_KEY")
+	token := env.need("BUCKETMESH_E2E_NOTIFY_TOKEN")
+	if err := env.complete(); err != nil {
+		return err
+	}
+	if err := s.addGCS(ctx, gcs, subscription); err != nil {
+		return err
+	}
+	s.program.env = append(s.program.env, "PUBSUB_EMULATOR_HOST="+pubsub, "BUCKETMESH_"+credentialsName+"_ACCOUNT_KEY="+key)
+	return s.addAzure(ctx, azurite, account, key, token)
+}
+
+func (s *stage) addGCS(ctx context.Context, server, subscription string) error {
+	gate, err := emulator.NewGCS(server)
+	if err != nil {
+		return err
+	}
+	endpoint, stop, err := emulator.Serve(ctx, "127.0.0.1:0", gate)
+	if err != nil {
+		return err
+	}
+	s.stops = append(s.stops, stop)
+	b, err := newGCSBucket(ctx, "gcs", endpoint, bucketName)
+	if err != nil {
+		return err
+	}
+	s.add(&replica{traits: traits{exact: true}, name: b.name, url: fmt.Sprintf("gs://%s?endpoint=%s", bucketName, endpoint), pull: subscription, bucket: b})
+	return nil
+}
+
+func (s *stage) addAzure(ctx context.Context, server, account, key, token string) error {
+	const name = "azure"
+	s.grid = emulator.NewEventGrid(emulator.EventGridConfig{
+		Webhook: "http://" + s.program.listen + "/azure/" + name + "?code=" + url.QueryEscape(token), Account: account, Seed: s.seed, Duplicates: duplicates,
+	})
+	s.stops = append(s.stops, func() error { s.grid.Close(); return nil })
+	gate, err := emulator.NewAzure(server, account, key, s.grid.Publish)
+	if err != nil {
+		return err
+	}
+	endpoint, stop, err := emulator.Serve(ctx, "127.0.0.1:0", gate)
+	if err != nil {
+		return err
+	}
+	s.stops = append(s.stops, stop)
+	b, err := newAzureBucket(name, endpoint, account, key, bucketName)
+	if err != nil {
+		return err
+	}
+	s.add(&replica{
+		traits: traits{exact: true}, name: name, bucket: b,
+		url: fmt.Sprintf("azblob://%s/%s?endpoint=%s&credentials=%s", account, bucketName, endpoint, credentialsName),
+	})
+	return nil
+}
+
+// askGrid adds what became of Azure's events. One that was given up is a fault: bucketmesh refused it, or was away for minutes.
+func (s *stage) askGrid(m *summary) {
+	if s.grid == nil {
+		return
+	}
+	st := s.grid.Stats()
+	m.Grid = &gridCounts{st.Delivered, st.Duplicated, st.Retried, st.Lost}
+	if st.Lost > 0 {
+		m.Faults = append(m.Faults, fmt.Sprintf("%d events of Azure were refused or not taken in time", st.Lost))
+	}
+}
