@@ -91,7 +91,7 @@ func TestTrapCorruptedBodyIsRefusedByTheServer(t *testing.T) {
 	s := azurite(t)
 	name := s.container(t)
 	b := s.open(t, name, conditions)
-	broken := s.open(t, name, conditions, func(c *azblob.Config) { c.Transport = corrupting{http.DefaultTransport} })
+	broken := s.open(t, name, conditions, func(c *azblob.Config) { c.Transport = corrupting{&http.Transport{}} })
 	if _, err := broken.Put(t.Context(), "k", strings.NewReader("content"), &driver.PutOptions{Size: 7}); err == nil {
 		t.Error("the server took a body that was changed on its way")
 	}

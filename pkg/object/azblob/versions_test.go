@@ -106,7 +106,7 @@ func TestListingContinuesByMarker(t *testing.T) {
 	s, d := documentedWith(t)
 	b := s.open(t, "container", conditions)
 	var want []string
-	for _, k := range strings.Split("abcdefghij", "") {
+	for k := range strings.SplitSeq("abcdefghij", "") {
 		write(t, b, "p/"+k, "x", driver.Properties{})
 		want = append(want, "p/"+k)
 	}
