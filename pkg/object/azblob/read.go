@@ -150,7 +150,7 @@ func (b *Bucket) readTags(ctx context.Context, c *blob.Client, a *driver.Attrs, 
 	defer cancel()
 	out, err := c.GetTags(ctx, nil)
 	switch {
-	case status(err) == http.StatusForbidden:
+	case status(err) == http.StatusForbidden && byCode[code(err)].hint != leaseHint: // a lease is a 403 here
 		return failure(err, meaning{errkind.PermissionDenied, "the blob has index tags: reading them needs the data action " +
 			"Microsoft.Storage/storageAccounts/blobServices/containers/blobs/tags/read"})
 	case code(err) == "BlobNotFound":
