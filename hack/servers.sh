@@ -140,10 +140,15 @@ wait_healthy() {
 
 # launch SERVER COMMAND... starts a server in the background. It lives on when the script ends.
 launch() {
-  local server=$1
+  local server=$1 tries
   shift
   nohup "$@" >"$DIR/$server.log" 2>&1 </dev/null &
   echo $! >"$DIR/$server.pid"
+  # On a busy machine it takes a while until the child has become the program. Until then it would look like somebody else.
+  for ((tries = 0; tries < 100; tries++)); do
+    if pid_of "$server" >/dev/null || ! kill -0 $! 2>/dev/null; then return 0; fi
+    sleep 0.05
+  done
 }
 
 # settings SERVER: all that a running server was started with; if it differs, the server is started anew.
