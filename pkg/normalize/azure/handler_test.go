@@ -24,6 +24,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/azure"
+	"github.com/bucketmesh/bucketmesh/pkg/normalize/oidc/oidctest"
 )
 
 // world is a broker and a dead-letter store in memory, and the logs.
@@ -93,7 +94,7 @@ func (w *world) refused(t testing.TB) map[string]int64 {
 const secret = "s3cret-of-media"
 
 // newHandler makes a handler whose stores take the secret, and Event Grid's tokens if there is an issuer.
-func newHandler(t testing.TB, e *entra, change ...func(*azure.HandlerConfig)) (*azure.Handler, *world) {
+func newHandler(t testing.TB, e *oidctest.Issuer, change ...func(*azure.HandlerConfig)) (*azure.Handler, *world) {
 	t.Helper()
 	w := &world{reader: sdkmetric.NewManualReader()}
 	c := azure.HandlerConfig{
@@ -105,7 +106,7 @@ func newHandler(t testing.TB, e *entra, change ...func(*azure.HandlerConfig)) (*
 		c.Stores[i].Auth.Tokens = []string{"old-secret", secret}
 	}
 	if e != nil {
-		c.Stores[0].Auth.Apps, c.Verifier = []string{"another", azure.EventGridApp}, e.verifier(t)
+		c.Stores[0].Auth.Apps, c.Verifier = []string{"another", azure.EventGridApp}, verifier(t, e)
 	}
 	for _, f := range change {
 		f(&c)
@@ -164,7 +165,7 @@ func TestNotificationsInEverySchemaAndContentType(t *testing.T) {
 }
 
 func TestTrapEventGridHandshakeIsAnsweredWith200AndTheCodeToKnownSendersOnly(t *testing.T) {
-	h, w := newHandler(t, newEntra(t))
+	h, w := newHandler(t, oidctest.New(t))
 	body := sample(t, "azure-eg-validation.json")
 	const want = `{"validationResponse":"512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}`
 	for _, kind := range []string{"SubscriptionValidation", ""} { // a missing header is sniffed
@@ -292,18 +293,18 @@ func TestSecretsInAllTheirPlacesAndRotation(t *testing.T) {
 }
 
 func TestTrapBearerTokens(t *testing.T) {
-	e, other := newEntra(t), newEntra(t)
+	e, other := oidctest.New(t), oidctest.New(t)
 	h, w := newHandler(t, e)
-	unsigned := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","kid":"k1"}`)) + "." +
-		base64.RawURLEncoding.EncodeToString(marshal(claims())) + "."
-	public := x509.MarshalPKCS1PublicKey(&e.key.PublicKey)
-	with := func(change map[string]any) string { return e.token(t, e.key, jose.RS256, "k1", change) }
+	unsigned := "Bearer " + base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","kid":"one"}`)) + "." +
+		base64.RawURLEncoding.EncodeToString(marshal(claims(nil))) + "."
+	public := x509.MarshalPKCS1PublicKey(&e.Key(oidctest.KeyID).PublicKey)
+	with := func(change map[string]any) string { return bearer(t, e, change) }
 	for name, c := range map[string]struct {
 		token  string
 		status int
 		reason string // "" is let in
 	}{
-		"version 1":            {e.good(t), 200, ""},
+		"version 1":            {with(nil), 200, ""},
 		"version 2":            {with(map[string]any{"iss": "https://login.microsoftonline.com/" + tenant + "/v2.0", "appid": nil, "azp": azure.EventGridApp}), 200, ""},
 		"wrong audience":       {with(map[string]any{"aud": "api://somebody-else"}), 401, "token audience"},
 		"no audience":          {with(map[string]any{"aud": nil}), 401, "token audience"},
@@ -316,17 +317,17 @@ func TestTrapBearerTokens(t *testing.T) {
 		"replayed days later":  {with(map[string]any{"iat": now.Add(-72 * time.Hour).Unix(), "exp": now.Add(time.Hour).Unix()}), 401, "token too old"},
 		"another application":  {with(map[string]any{"appid": "11111111-2222-4333-8444-555555555555"}), 403, "principal"},
 		"no application":       {with(map[string]any{"appid": nil}), 403, "principal"},
-		"forged":               {e.token(t, other.key, jose.RS256, "k1", nil), 401, "token signature"},
-		"unknown key":          {e.token(t, other.key, jose.RS256, "k2", nil), 401, "token key unknown"},
-		"HS256 with the key":   {e.token(t, public, jose.HS256, "k1", nil), 401, "token algorithm"},
-		"PS256":                {e.token(t, e.key, jose.PS256, "k1", nil), 401, "token algorithm"},
+		"forged":               {other.Sign(t, oidctest.KeyID, claims(nil)), 401, "token signature"},
+		"unknown key":          {oidctest.Sign(t, jose.RS256, other.Key(oidctest.KeyID), "two", claims(nil)), 401, "token key unknown"},
+		"HS256 with the key":   {oidctest.Sign(t, jose.HS256, public, oidctest.KeyID, claims(nil)), 401, "token algorithm"},
+		"PS256":                {oidctest.Sign(t, jose.PS256, e.Key(oidctest.KeyID), oidctest.KeyID, claims(nil)), 401, "token algorithm"},
 		"unsigned":             {unsigned, 401, "token algorithm"},
 		"none":                 {"", 401, "no token"},
-		"garbage":              {"a.b.c", 401, "malformed token"},
+		"garbage":              {"Bearer a.b.c", 401, "malformed token"},
 	} {
 		before := w.refused(t)
 		events := len(w.events)
-		got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", "Bearer "+c.token)
+		got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", c.token)
 		if got.Code != c.status {
 			t.Errorf("%s: %d", name, got.Code)
 			continue
@@ -337,37 +338,37 @@ func TestTrapBearerTokens(t *testing.T) {
 		if key := fmt.Sprintf("%d %s", c.status, c.reason); c.reason != "" && w.refused(t)[key] != before[key]+1 {
 			t.Errorf("%s: not counted as %q: %v", name, key, w.refused(t))
 		}
-		if c.token != "" && strings.Contains(w.logs.String(), c.token) {
+		if c.token != "" && strings.Contains(w.logs.String(), strings.TrimPrefix(c.token, "Bearer ")) {
 			t.Errorf("%s: the token is in the logs", name)
 		}
 	}
 	if got := post(t, h, "/azure/eu?token="+secret, grid(created("k")), "Authorization", "Bearer x"); got.Code != 200 {
 		t.Errorf("any one of the ways is enough: %d", got.Code)
 	}
-	if got := post(t, h, "/azure/eu2", grid(created("k")), "Authorization", "Bearer "+e.good(t)); got.Code != 401 {
+	if got := post(t, h, "/azure/eu2", grid(created("k")), "Authorization", bearer(t, e, nil)); got.Code != 401 {
 		t.Errorf("a store that takes no tokens: %d", got.Code)
 	}
 }
 
 func TestTrapKeyServerDownIs503(t *testing.T) {
-	e := newEntra(t)
-	e.down.Store(true)
+	e := oidctest.New(t)
+	e.AnswerWith(oidctest.Down)
 	h, w := newHandler(t, e)
-	if got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", "Bearer "+e.good(t)); got.Code != 503 || len(w.events) != 0 {
+	if got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", bearer(t, e, nil)); got.Code != 503 || len(w.events) != 0 {
 		t.Error(got.Code)
 	}
 	if w.refused(t)["503 keys not available"] != 1 {
 		t.Error(w.refused(t))
 	}
-	e.down.Store(false)
+	e.AnswerWith(nil)
 	h, _ = newHandler(t, e)
-	if got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", "Bearer "+e.good(t)); got.Code != 200 {
+	if got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", bearer(t, e, nil)); got.Code != 200 {
 		t.Error(got.Code)
 	}
 }
 
 func TestSendersThatShowNothingAreRefusedBeforeTheirMessageIsRead(t *testing.T) {
-	h, _ := newHandler(t, newEntra(t))
+	h, _ := newHandler(t, oidctest.New(t))
 	rec := httptest.NewRecorder()
 	if h.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/azure/eu", readNever{t})); rec.Code != 401 || rec.Header().Get("WWW-Authenticate") == "" {
 		t.Error(rec.Code, rec.Header())
@@ -542,10 +543,10 @@ func TestHandlerRefusesConfigurationsThatCannotWork(t *testing.T) {
 
 // A message that somebody recorded and sends again within the life of its token can't be told from Event Grid's own repeat.
 func TestReplaysAreHarmless(t *testing.T) {
-	e := newEntra(t)
+	e := oidctest.New(t)
 	h, w := newHandler(t, e)
 	for range 3 {
-		if got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", "Bearer "+e.good(t)); got.Code != 200 {
+		if got := post(t, h, "/azure/eu", grid(created("k")), "Authorization", bearer(t, e, nil)); got.Code != 200 {
 			t.Fatal(got.Code)
 		}
 	}
