@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -50,7 +51,7 @@ type Outcome struct {
 	ID       string    `json:"id"` // of ours
 	Target   string    `json:"target,omitempty"`
 	Status   Status    `json:"status"`
-	Changed  bool      `json:"changed"`
+	Done     []Entry   `json:"done,omitempty"` // what was added, changed and removed
 	Entries  []Entry   `json:"entries,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 	Error    string    `json:"error,omitempty"`
@@ -120,7 +121,7 @@ func do(ctx context.Context, p Provider, c Command, out Outcome) (Outcome, error
 		if err := p.Apply(ctx, c.Goal); err != nil {
 			return out.seen(plan, c.Goal), err //nolint:wrapcheck // the same
 		}
-		out.Changed = true
+		out.Done = slices.DeleteFunc(slices.Clone(plan.Entries), func(e Entry) bool { return e.Action == Keep })
 		if plan, err = p.Plan(ctx, c.Goal); err != nil {
 			return out, fmt.Errorf("look at what was done: %w", err)
 		}

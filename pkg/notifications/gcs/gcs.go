@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"time"
 
 	"cloud.google.com/go/auth"
@@ -58,26 +57,12 @@ type Bucket struct {
 
 var _ notifications.Provider = (*Bucket)(nil)
 
-var (
-	topicName        = regexp.MustCompile(`^projects/[^/]+/topics/[^/]+$`)
-	subscriptionName = regexp.MustCompile(`^projects/[^/]+/subscriptions/[^/]+$`)
-)
-
-// Open makes a Bucket. It sends no request but for credentials.
+// Open makes a Bucket. It sends no request but for credentials. Package config has judged the names.
 func Open(ctx context.Context, cfg Config) (*Bucket, error) {
-	n := cfg.Replica.Notifications
-	if n.Target != "" && !topicName.MatchString(n.Target) {
-		return nil, errkind.New(errkind.Invalid, "notifications.target %q: not a topic; write projects/PROJECT/topics/TOPIC", n.Target)
-	}
-	for _, s := range [][2]string{{"subscription", n.Subscription}, {"pull", n.Pull}} {
-		if s[1] != "" && !subscriptionName.MatchString(s[1]) {
-			return nil, errkind.New(errkind.Invalid, "notifications.%s %q: not a subscription; write projects/PROJECT/subscriptions/SUBSCRIPTION", s[0], s[1])
-		}
-	}
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = 30 * time.Second
 	}
-	b := &Bucket{cfg: cfg, topic: "//pubsub.googleapis.com/" + n.Target, transport: &http.Transport{
+	b := &Bucket{cfg: cfg, topic: "//pubsub.googleapis.com/" + cfg.Replica.Notifications.Target, transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second,
 		DialContext:         (&net.Dialer{Timeout: min(cfg.RequestTimeout, 10*time.Second)}).DialContext,
 		TLSHandshakeTimeout: min(cfg.RequestTimeout, 10*time.Second),

@@ -228,19 +228,6 @@ func TestBucketThatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestNamesThatCanNotWork(t *testing.T) {
-	for name, n := range map[string]config.Notifications{
-		"notifications.target":       {Target: "media"},
-		"notifications.pull":         {Target: ourTopic, Pull: "projects/p/topics/x"},
-		"notifications.subscription": {Target: ourTopic, Subscription: "https://example.com"},
-	} {
-		_, err := gcs.Open(t.Context(), gcs.Config{ID: ourID, Replica: config.Replica{Bucket: "b", Endpoint: "http://127.0.0.1:1", Notifications: n}})
-		if !errkind.Is(err, errkind.Invalid) || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func TestTrapCredentialsFileIsNotRepeated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key.json")
 	if err := os.WriteFile(path, []byte(`{"type":"service_account","private_key":"top-secret-value"}`), 0o600); err != nil {

@@ -303,14 +303,9 @@ func TestRGWThatKeepsWhatIsLeftOut(t *testing.T) {
 
 func TestTargetsThatCanNotWork(t *testing.T) {
 	for name, c := range map[string]struct{ dialect, target, says string }{
-		"FIFO queue":           {"aws", "arn:aws:sqs:eu-central-1:1:q.fifo", "standard queue"},
-		"FIFO topic":           {"aws", "arn:aws:sns:eu-central-1:1:t.fifo", "standard topic"},
-		"function":             {"aws", "arn:aws:lambda:eu-central-1:1:function:f", "SQS queue or an SNS topic"},
-		"a URL":                {"aws", "https://example.com/s3/eu", "write an ARN, or eventbridge"},
-		"no name":              {"aws", "arn:aws:sqs:eu-central-1:1:", "write an ARN"},
-		"AWS's queue on MinIO": {"minio", "arn:aws:sqs:eu-central-1:1:q", "arn:minio:sqs::T1:webhook"},
-		"EventBridge on MinIO": {"minio", "eventbridge", "write an ARN"},
-		"queue on RGW":         {"rgw", "arn:aws:sqs:default:1:q", "ARN of a topic"},
+		"function":             {"aws", "arn:aws:lambda:eu-central-1:1:function:f", "an SQS queue, an SNS topic"},
+		"a URL":                {"aws", "https://example.com/s3/eu", "an SQS queue, an SNS topic"},
+		"EventBridge on MinIO": {"minio", "eventbridge", "webhook of MinIO"},
 		"versitygw":            {"versitygw", "arn:aws:sns:default::t", "have the server itself post"},
 	} {
 		_, err := s3.Open(t.Context(), s3.Config{ID: ourID, AccessKeyID: "k", SecretAccessKey: "s", Replica: config.Replica{

@@ -34,37 +34,25 @@ var events = map[string][]string{
 	"rgw":   {"s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectLifecycle:Expiration:*"},
 }
 
-// wanted is the rule that the document asks for; nil if it asks for none or for EventBridge.
+// wanted is the rule that the document asks for; nil if it asks for none or for EventBridge. Package config has judged the
+// target's form.
 func wanted(c Config) (*rule, error) {
 	r, target := c.Replica, c.Replica.Notifications.Target
-	refuse := func(mend string) error {
-		return errkind.New(errkind.Invalid, "notifications.target %q: not what a bucket of the dialect %s can notify; %s", target, r.Dialect, mend)
-	}
 	w := &rule{id: c.ID, arn: target, events: events[r.Dialect], prefix: r.Prefix}
 	arn := strings.Split(target, ":") // arn:PARTITION:SERVICE:REGION:ACCOUNT:NAME
 	switch {
-	case target == "":
-		return nil, nil //nolint:nilnil // nothing is asked for
+	case target == "", target == eventBridge && r.Dialect == "aws":
+		return nil, nil //nolint:nilnil // nothing is asked for, or a switch, which is no rule
 	case w.events == nil:
-		return nil, refuse("this server has no notifications of a bucket; remove the target, and have the server itself post to its webhook URL")
-	case target == eventBridge && r.Dialect == "aws":
-		return nil, nil //nolint:nilnil // a switch, and no rule
-	case len(arn) < 6 || arn[0] != "arn" || arn[5] == "":
-		return nil, refuse("write an ARN" + map[bool]string{true: ", or eventbridge"}[r.Dialect == "aws"])
-	case r.Dialect == "minio" && (arn[1] != "minio" || arn[2] != "sqs"):
-		return nil, refuse("write the ARN of a target of the server, such as arn:minio:sqs::T1:webhook")
-	case r.Dialect == "rgw" && arn[2] != "sns":
-		return nil, refuse("write the ARN of a topic, such as arn:aws:sns:default::TOPIC")
-	case r.Dialect == "aws" && arn[2] == "sqs" && strings.HasSuffix(target, ".fifo"):
-		return nil, refuse("S3 can't notify a FIFO queue: use a standard queue")
-	case r.Dialect == "aws" && arn[2] == "sns" && strings.HasSuffix(target, ".fifo"):
-		return nil, refuse("S3 can't notify a FIFO topic: use a standard topic")
-	case arn[2] == "sqs":
+		return nil, errkind.New(errkind.Invalid, "notifications.target %q: a server of the dialect %s has no notifications of a bucket; remove the "+
+			"target, and have the server itself post to its webhook URL", target, r.Dialect)
+	case len(arn) >= 6 && arn[2] == "sqs":
 		w.kind = queue
-	case arn[2] == "sns":
+	case len(arn) >= 6 && arn[2] == "sns":
 		w.kind = topic
 	default:
-		return nil, refuse("write the ARN of an SQS queue or an SNS topic, or eventbridge")
+		return nil, errkind.New(errkind.Invalid, "notifications.target %q: a bucket can't notify that; write the ARN of an SQS queue, an SNS topic or a "+
+			"webhook of MinIO, or eventbridge", target)
 	}
 	return w, nil
 }
