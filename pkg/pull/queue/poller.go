@@ -32,7 +32,8 @@ type Poller struct {
 	Size   int64  // bytes of the largest message: before a fetch, memory is set aside for it
 }
 
-// Receive is that of Source.
+// Receive is that of Source. A long poll is broken off when ctx ends: what the server gave to it at that moment is hidden
+// from others for Limits.Visibility.
 func (p *Poller) Receive(ctx context.Context, c Consumer) error {
 	work, cancel := Outlive(ctx, p.Limits.Stop)
 	defer cancel()
