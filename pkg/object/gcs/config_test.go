@@ -54,7 +54,7 @@ func TestGoogleIsPromisedToKeepConditions(t *testing.T) {
 func TestCredentialsFilesAreNotToldOf(t *testing.T) {
 	for name, content := range map[string]string{
 		"not JSON": `secret-word`, "a user's": `{"type":"authorized_user","refresh_token":"secret-word"}`, "no type": `{"private_key":"secret-word"}`,
-		"a broken key": `{"type":"service_account","client_email":"a@b","private_key":"secret-word","token_uri":"http://127.0.0.1:1"}`,
+		"a broken key":              `{"type":"service_account","client_email":"a@b","private_key":"secret-word","token_uri":"http://127.0.0.1:1"}`,
 		"a broken external account": `{"type":"external_account","audience":"secret-word"}`,
 	} {
 		file := filepath.Join(t.TempDir(), "credentials.json")

@@ -1,9 +1,12 @@
 package gcs
 
-import "hash/crc32"
+import (
+	"hash"
+	"hash/crc32"
+)
 
-// castagnoli is the polynomial of GCS's checksum. (A table for it is made once by the standard library.)
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// newCRC is GCS's checksum. (The standard library makes the table for it once.)
+func newCRC() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
 
 // combine is the crc32c of two pieces of content that follow each other, given theirs and the length of the second.
 //

@@ -30,11 +30,12 @@ func (b *Bucket) List(ctx context.Context, opts *driver.ListOptions) (*driver.Pa
 	if err := q.SetAttrSelection(listed()); err != nil {
 		return nil, errkind.New(errkind.Invalid, "%w", err)
 	}
-	limit, size := opts.Limit, maxPage
+	limit := opts.Limit
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
 	}
-	if size = limit; opts.After != "" {
+	size := limit
+	if opts.After != "" {
 		size = min(limit+1, maxPage)
 	}
 	found, more, err := b.page(ctx, "ListObjectsV2", q, size)

@@ -105,7 +105,7 @@ func (b *Bucket) opened(ctx context.Context, key string, opts *driver.ReadOption
 		o, sum = full, base64CRC(encodeCRC(full.CRC32C))
 	}
 	if whole {
-		body.Vouch(crc32.New(castagnoli), sum, "crc32c")
+		body.Vouch(newCRC(), sum, "crc32c")
 	}
 	return described(o, id)
 }

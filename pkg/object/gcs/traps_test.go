@@ -135,7 +135,10 @@ func TestTrapNames(t *testing.T) {
 	b := open(t, "http://127.0.0.1:1", "bucket")
 	for _, key := range []string{".", "..", "a\nb", "a\rb", ".well-known/acme-challenge/x"} {
 		for op, err := range map[string]error{
-			"put":  func() error { _, err := b.Put(t.Context(), key, strings.NewReader(""), &driver.PutOptions{}); return err }(),
+			"put": func() error {
+				_, err := b.Put(t.Context(), key, strings.NewReader(""), &driver.PutOptions{})
+				return err
+			}(),
 			"stat": func() error { _, err := b.Stat(t.Context(), key, ""); return err }(),
 			"open": func() error { _, _, err := b.Open(t.Context(), key, nil); return err }(),
 			"del":  func() error { _, err := b.Delete(t.Context(), key, nil); return err }(),
@@ -161,7 +164,7 @@ func TestTrapUploadsLeaveNothing(t *testing.T) {
 				t.Errorf("versioned %v, %s: left %q", versioned, what, names)
 			}
 		}
-		id, p := uploadOne(t, b, "k", "x")
+		id, _ := uploadOne(t, b, "k", "x")
 		if p, err := b.PutPart(t.Context(), "k", id, 1, strings.NewReader("y"), 1); err != nil || p.Number != 1 {
 			t.Fatalf("put part again: %v", err)
 		}
@@ -173,7 +176,7 @@ func TestTrapUploadsLeaveNothing(t *testing.T) {
 			t.Errorf("a part after the abort: %v (kind %s), want not found", err, errkind.Of(err))
 		}
 		left("a late part")
-		id, p = uploadOne(t, b, "k", "x")
+		id, p := uploadOne(t, b, "k", "x")
 		if _, err := b.Complete(t.Context(), "k", id, []driver.Part{p}, &driver.PutOptions{Size: 1}); err != nil {
 			t.Fatalf("complete: %v", err)
 		}

@@ -110,8 +110,6 @@ func keepError(resp *http.Response) (string, error) {
 	var e struct {
 		Code string
 	}
-	if xml.Unmarshal(body, &e) != nil {
-		return "", nil // JSON, or a proxy's page
-	}
+	_ = xml.Unmarshal(body, &e) // it may be JSON, or a proxy's page
 	return e.Code, nil
 }

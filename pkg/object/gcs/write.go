@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
-	"hash/crc32"
 	"io"
 
 	"cloud.google.com/go/storage"
@@ -69,7 +68,7 @@ func digest(ctx context.Context, r io.ReadSeeker, size int64, sha string) (uint3
 	if err != nil {
 		return 0, errkind.New(errkind.Invalid, "seek body: %w", err)
 	}
-	crc, all := crc32.New(castagnoli), hash.Hash(nil)
+	crc, all := newCRC(), hash.Hash(nil)
 	into := io.Writer(crc)
 	if sha != "" {
 		all = sha256.New()
@@ -104,7 +103,7 @@ func (s *source) Read(p []byte) (int, error) {
 		return 0, err //nolint:wrapcheck // its kind counts
 	}
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Copy compares, too
+	if err != nil && err != io.EOF {
 		s.err = err
 	}
 	return n, err //nolint:wrapcheck // an io.Reader

@@ -107,7 +107,7 @@ func readUpload(r *http.Request, meta any) ([]byte, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // becomes an answer
 	}
-	if _, err := parts.NextPart(); err != io.EOF { //nolint:errorlint // of NextPart
+	if _, err := parts.NextPart(); err != io.EOF {
 		return nil, invalid("the body is not complete")
 	}
 	return data, nil
