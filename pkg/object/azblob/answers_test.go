@@ -360,6 +360,26 @@ func TestBlobsWithoutTagsCostOneRequest(t *testing.T) {
 	}
 }
 
+// TestAccountInAHierarchy: it has no versions, and lists its directories.
+func TestAccountInAHierarchy(t *testing.T) {
+	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("include") != "" {
+			azureError(w, 409, "FeatureNotYetSupportedForHierarchicalNamespaceAccounts")
+			return
+		}
+		_, _ = io.WriteString(w, `<EnumerationResults><Blobs>`+
+			`<Blob><Name>dir</Name><Properties><Etag>0x1</Etag><ResourceType>directory</ResourceType></Properties></Blob>`+
+			`<Blob><Name>dir/k</Name><Properties><Etag>0x2</Etag><ResourceType>file</ResourceType></Properties></Blob>`+
+			`</Blobs><NextMarker/></EnumerationResults>`)
+	})
+	if page, err := b.List(t.Context(), nil); err != nil || len(page.Objects) != 1 || page.Objects[0].Key != "dir/k" {
+		t.Errorf("listed %+v, %v", page, err)
+	}
+	if vs, err := b.Versions(t.Context(), "dir"); err != nil || len(vs) != 1 || vs[0].Tag != "0x1" || !vs[0].IsLatest {
+		t.Errorf("versions %+v, %v", vs, err)
+	}
+}
+
 func TestConfigurationThatCantWork(t *testing.T) {
 	good := azblob.Config{Account: "account", Container: "container", Endpoint: "http://127.0.0.1:1", AccountKey: testKey}
 	for name, change := range map[string]func(*azblob.Config){

@@ -339,3 +339,22 @@ func TestWrongKeyIsNoMissingBlob(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// TestKeysOfSlashes: the SDK writes a slash of a key as %2F, and Azure reads both alike.
+func TestKeysOfSlashes(t *testing.T) {
+	s := azurite(t)
+	b := s.open(t, s.container(t), conditions)
+	keys := []string{"/", "//", "/lead", "a%2Fb", "a/", "a//", "a//b", "a/b"}
+	for _, key := range keys {
+		write(t, b, key, "content of "+key, driver.Properties{})
+	}
+	page, err := b.List(t.Context(), nil)
+	if err != nil || len(page.Objects) != len(keys) {
+		t.Fatalf("listed %+v, %v", page, err)
+	}
+	for i, key := range keys {
+		if got, _ := read(t, b, key); got != "content of "+key || page.Objects[i].Key != key {
+			t.Errorf("%q holds %q, and is listed as %q", key, got, page.Objects[i].Key)
+		}
+	}
+}

@@ -165,6 +165,10 @@ func (b *Bucket) Versions(ctx context.Context, key string) ([]driver.Attrs, erro
 	var all []driver.Attrs
 	for {
 		out, err := b.page(ctx, in)
+		if errkind.Is(err, errkind.Unsupported) && in.Include.Versions {
+			in.Include.Versions = false // an account in a hierarchy, which has no versions
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
