@@ -28,8 +28,9 @@ func DecodeCloudEvent(resolve Resolve, e cloudevents.Event) normalize.Message {
 			return m
 		}
 	}
+	e.DataBase64 = e.DataBase64 && !json.Valid(e.Data()) // so that people can read it
 	raw, err := json.Marshal(e)
-	if err != nil { // it lacks an attribute that CloudEvents must have
+	if err != nil {
 		return poisoned(normalize.Message{Raw: e.Data()}, fmt.Errorf("decode CloudEvent: %w", err))
 	}
 	m := normalize.Message{Raw: raw}
