@@ -100,7 +100,7 @@ func serviceAccount(t *testing.T, tokenURI string) string {
 // refused a token is unauthenticated.
 func TestServiceAccount(t *testing.T) {
 	var tokens, requests atomic.Int32
-	status := http.StatusOK
+	var refuse atomic.Bool
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tokens.Add(1)
 		body, _ := io.ReadAll(r.Body)
@@ -108,17 +108,19 @@ func TestServiceAccount(t *testing.T) {
 			t.Errorf("asked for a token with %q", body)
 		}
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
+		if refuse.Load() {
+			w.WriteHeader(http.StatusBadRequest)
+		}
 		_, _ = io.WriteString(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":3600,"error":"invalid_grant"}`)
 	}))
 	t.Cleanup(issuer.Close)
 	s := document(t, gcsdoc.Lies{})
-	s.Answer = func(_ http.ResponseWriter, r *http.Request) bool {
+	s.Instead(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") != "Bearer the-token" {
 			t.Errorf("a request without the token: %q", r.Header.Get("Authorization"))
 		}
 		return false
-	}
+	})
 	bucket := s.bucket(false)
 	file := serviceAccount(t, issuer.URL)
 	b := open(t, s.url, bucket, func(c *gcs.Config) {
@@ -135,7 +137,7 @@ func TestServiceAccount(t *testing.T) {
 	if tokens.Load() != 1 || requests.Load() != 4 {
 		t.Errorf("%d tokens, %d requests; want 1 and 4", tokens.Load(), requests.Load())
 	}
-	status = http.StatusBadRequest
+	refuse.Store(true)
 	b = open(t, s.url, bucket, func(c *gcs.Config) { c.CredentialsFile = file })
 	if err := put(t.Context(), b, driver.Precondition{}); !errkind.Is(err, errkind.Unauthenticated) {
 		t.Errorf("without a token: %v (kind %s), want unauthenticated", err, errkind.Of(err))

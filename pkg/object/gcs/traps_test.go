@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -273,12 +274,12 @@ func TestTrapStoredOtherBytes(t *testing.T) {
 // 412 for our own write.
 func TestTrapLostAnswer(t *testing.T) {
 	s := document(t, gcsdoc.Lies{})
-	requests := 0
+	var requests atomic.Int32
 	lost := func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet {
 			return false
 		}
-		requests++
+		requests.Add(1)
 		if r.Method == http.MethodPost {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
@@ -288,7 +289,7 @@ func TestTrapLostAnswer(t *testing.T) {
 	a := mustPut(t, b, "k", "x", driver.PutOptions{})
 	id, p := uploadOne(t, b, "k", "x")
 	store, in := b.Location()
-	s.Answer = lost
+	s.Instead(lost)
 	for name, write := range map[string]func(cond driver.Precondition) error{
 		"put":    func(cond driver.Precondition) error { return put(t.Context(), b, cond) },
 		"delete": func(cond driver.Precondition) error { return remove(t.Context(), b, cond) },
@@ -301,12 +302,12 @@ func TestTrapLostAnswer(t *testing.T) {
 			return err
 		},
 	} {
-		requests = 0
+		requests.Store(0)
 		if err := write(driver.Precondition{Match: a.Tag}); !errkind.Is(err, errkind.Unavailable) {
 			t.Errorf("%s: %v (kind %s), want unavailable", name, err, errkind.Of(err))
 		}
-		if requests != 1 {
-			t.Errorf("%s was sent %d times", name, requests)
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%s was sent %d times", name, n)
 		}
 	}
 }

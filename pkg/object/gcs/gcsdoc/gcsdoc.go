@@ -38,10 +38,8 @@ type Lies struct {
 
 // Server holds buckets. Make one with New.
 type Server struct {
-	// Answer, if not nil, may answer a request instead of the server (true: it did).
-	Answer func(w http.ResponseWriter, r *http.Request) bool
-
 	mu      sync.Mutex
+	instead func(w http.ResponseWriter, r *http.Request) bool
 	lies    Lies
 	buckets map[string]*bucket
 	serial  int64
@@ -78,6 +76,13 @@ type properties struct {
 // New is a server without buckets.
 func New(lies Lies) *Server {
 	return &Server{lies: lies, buckets: map[string]*bucket{}, serial: 1_700_000_000_000_000}
+}
+
+// Instead lets fn answer requests in the server's place (true: it did).
+func (s *Server) Instead(fn func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.instead = fn
 }
 
 // Create makes an empty bucket.
@@ -133,13 +138,14 @@ func invalid(format string, args ...any) *apiError {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.Answer != nil && s.Answer(w, r) {
-		return
-	}
 	s.mu.Lock()
 	s.serial++
 	w.Header().Set("X-GUploader-UploadID", fmt.Sprintf("request-%d", s.serial))
+	instead := s.instead
 	s.mu.Unlock()
+	if instead != nil && instead(w, r) {
+		return
+	}
 	path := r.URL.EscapedPath()
 	if rest, ok := strings.CutPrefix(path, "/upload/storage/v1/b/"); ok {
 		s.json(w, func() (any, error) { return s.upload(r, strings.TrimSuffix(rest, "/o")) })
