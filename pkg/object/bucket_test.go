@@ -2,7 +2,9 @@ package object_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
@@ -150,5 +152,25 @@ func TestFitNamesTheMend(t *testing.T) {
 		"switch versioning on, use a bucket that keeps it, make the replica ReadOnly, or set acceptLossWindow: true"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestProbePaysOneListingForVersioning: what a bucket keeps is looked up once, whatever the provider. (On a versioned one
+// cleaning up lists each key.)
+func TestProbePaysOneListingForVersioning(t *testing.T) {
+	for name, cfg := range map[string]mem.Config{"S3": {}, "GCS": {UniqueTags: true, Generations: true}, "Azure": {UniqueTags: true}} {
+		listings := 0
+		var mu sync.Mutex
+		b := object.Watch(mem.New(cfg), func(op object.Op, _ string, _ time.Duration, _ error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if op == object.OpVersions {
+				listings++
+			}
+		})
+		r, err := object.Probe(t.Context(), b, object.ProbeOptions{})
+		if err != nil || listings != 1 || r.Capabilities.Versioned {
+			t.Errorf("%s: %d listings of versions, report %+v, %v", name, listings, r, err)
+		}
 	}
 }

@@ -311,3 +311,31 @@ func TestTrapLostAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestTrapReplacedWhileOpened: the bytes are on their way, and the metadata that belongs to them is gone. NotFound would claim
+// that somebody deleted the object.
+func TestTrapReplacedWhileOpened(t *testing.T) {
+	s := document(t, gcsdoc.Lies{})
+	b := open(t, s.url, s.bucket(false))
+	other := open(t, s.url, in(b))
+	mustPut(t, b, "k", "one", driver.PutOptions{})
+	var replaced atomic.Bool
+	s.Instead(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Has("generation") && !replaced.Swap(true) {
+			mustPut(t, other, "k", "two", driver.PutOptions{})
+		}
+		return false
+	})
+	if err := read(t.Context(), b, driver.Precondition{}); !errkind.Is(err, errkind.Conflict) || !replaced.Load() {
+		t.Errorf("got %v (kind %s), want conflict", err, errkind.Of(err))
+	}
+	if content, _ := mustRead(t, b, "k", nil); content != "two" {
+		t.Errorf("then it holds %q", content)
+	}
+}
+
+// in is the bucket's name.
+func in(b *gcs.Bucket) string {
+	_, name := b.Location()
+	return name
+}

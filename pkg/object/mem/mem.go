@@ -26,13 +26,15 @@ import (
 // Config of a bucket. The zero value is an unversioned S3-like bucket that keeps all its promises.
 type Config struct {
 	Versioned  bool
-	UniqueTags bool             // Tag names the write (GCS generation, Azure ETag) and not the content
-	Now        func() time.Time // nil: time.Now
-	PageSize   int              // of listings; 0: 1000
-	MaxPut     int64            // bytes; 0: 5 GiB
-	MinPart    int64            // bytes; 0: 1
-	MaxKey     int              // bytes; 0: 1024
-	Lies       Lies
+	UniqueTags bool // Tag names the write (GCS generation, Azure ETag) and not the content
+	// Generations: every write has a version id, on an unversioned bucket, too, and a delete leaves no marker (GCS).
+	Generations bool
+	Now         func() time.Time // nil: time.Now
+	PageSize    int              // of listings; 0: 1000
+	MaxPut      int64            // bytes; 0: 5 GiB
+	MinPart     int64            // bytes; 0: 1
+	MaxKey      int              // bytes; 0: 1024
+	Lies        Lies
 	// Capabilities is what the bucket says of itself; nil: the truth about Config.
 	Capabilities *driver.Capabilities
 }
@@ -115,7 +117,7 @@ func truth(cfg Config) driver.Capabilities {
 		c.Level = driver.C3
 	}
 	instead := driver.GuardNone // of an ignored condition
-	if cfg.Versioned {
+	if cfg.Versioned && !cfg.Generations {
 		instead = driver.GuardMarker
 	}
 	for _, lie := range []struct {
@@ -216,7 +218,7 @@ func (b *Bucket) remove(ctx context.Context, key string, opts *driver.DeleteOpti
 		}
 	}
 	all := b.objects[key]
-	if !b.versioned && !hasVersions(all) {
+	if !b.versioned && (b.cfg.Generations || !hasVersions(all)) {
 		delete(b.objects, key)
 		return &driver.Attrs{Key: key, RequestID: b.request()}, nil
 	}
@@ -225,6 +227,9 @@ func (b *Bucket) remove(ctx context.Context, key string, opts *driver.DeleteOpti
 	}
 	marker := &version{attrs: driver.Attrs{Key: key, DeleteMarker: true, ModTime: b.now()}}
 	b.push(key, marker)
+	if b.cfg.Generations { // the marker is ours alone: it says that no version is current
+		return &driver.Attrs{Key: key, RequestID: b.request()}, nil
+	}
 	return b.answer(marker), nil
 }
 
@@ -289,7 +294,8 @@ func (s *store) find(key, versionID string) (*version, error) {
 // push makes v the newest version, with its identity.
 func (s *store) push(key string, v *version) {
 	s.serial++
-	if s.versioned {
+	hidden := s.cfg.Generations && v.attrs.DeleteMarker
+	if (s.versioned || s.cfg.Generations) && !hidden {
 		v.attrs.VersionID = fmt.Sprintf("v%012d", s.serial)
 	}
 	if !v.attrs.DeleteMarker && s.cfg.UniqueTags {
@@ -299,7 +305,11 @@ func (s *store) push(key string, v *version) {
 	v.attrs.Tag = v.attrs.ETag
 	var kept []*version
 	for _, w := range s.objects[key] {
-		if s.versioned || w.attrs.VersionID != "" { // an unversioned write takes the place of the unversioned one
+		replaced := !s.versioned && w.attrs.VersionID == "" // an unversioned write takes the place of the unversioned one
+		if s.cfg.Generations {
+			replaced = !s.versioned || w.attrs.DeleteMarker
+		}
+		if !replaced {
 			kept = append(kept, w)
 		}
 	}

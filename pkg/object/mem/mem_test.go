@@ -15,6 +15,10 @@ func TestConformance(t *testing.T) {
 		"S3":                 {},
 		"S3 versioned":       {Versioned: true},
 		"GCS or Azure":       {UniqueTags: true, Versioned: true},
+		"GCS":                {UniqueTags: true, Generations: true},
+		"GCS versioned":      {UniqueTags: true, Generations: true, Versioned: true},
+		"fake GCS":           {UniqueTags: true, Generations: true, Lies: mem.Lies{IgnoreComplete: true, IgnoreDelete: true}},
+		"fake GCS versioned": {UniqueTags: true, Generations: true, Versioned: true, Lies: mem.Lies{IgnoreComplete: true, IgnoreDelete: true}},
 		"MinIO":              {Lies: mem.Lies{IgnoreDelete: true}},
 		"markers pile up":    {Versioned: true, Lies: mem.Lies{IgnoreDelete: true}},
 		"MinIO versioned":    {Versioned: true, Lies: mem.Lies{IgnoreDelete: true, ReuseMarker: true}},
@@ -28,6 +32,7 @@ func TestConformance(t *testing.T) {
 			drivertest.Run(t, drivertest.Harness{
 				Open: func(*testing.T) driver.Bucket { return mem.New(cfg) },
 				Want: mem.New(cfg).Capabilities(), UniqueTags: cfg.UniqueTags, SharedDeletes: cfg.Lies.ReuseMarker,
+				Generations: cfg.Generations, NoMarkers: cfg.Generations,
 			})
 		})
 	}

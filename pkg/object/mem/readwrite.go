@@ -134,10 +134,13 @@ func (b *Bucket) Versions(ctx context.Context, key string) ([]driver.Attrs, erro
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []driver.Attrs
-	for _, v := range slices.Backward(b.objects[key]) {
+	for i, v := range slices.Backward(b.objects[key]) {
+		if b.cfg.Generations && v.attrs.DeleteMarker {
+			continue
+		}
 		a := v.attrs
 		a.Properties = driver.Properties{}
-		a.IsLatest = len(out) == 0
+		a.IsLatest = i == len(b.objects[key])-1
 		out = append(out, a)
 	}
 	return out, nil
