@@ -27,7 +27,7 @@ type gridCounts struct {
 //   - for Azure from a stand-in for Event Grid to the webhook: Azurite sends nothing
 func cloudsFleet(ctx context.Context, s *stage, env *environment) error {
 	arns := []string{env.need("BUCKETMESH_E2E_MINIO_ARN_FAST"), env.need("BUCKETMESH_E2E_MINIO_ARN_DURABLE")}
-	s.addS3(env, "minio", "minio", env.need("BUCKETMESH_TEST_MINIO_A"), true, arns...)
+	s.addS3(env, "minio-a", "minio", env.need("BUCKETMESH_TEST_MINIO_A"), true, arns...)
 	s.addS3(env, "versitygw", "versitygw", env.need("BUCKETMESH_TEST_VERSITYGW"), false)
 	gcs, pubsub, subscription := env.need("BUCKETMESH_TEST_GCS"), env.need("BUCKETMESH_TEST_PUBSUB"), env.need("BUCKETMESH_TEST_PUBSUB_SUBSCRIPTION")
 	azurite, account, key := env.need("BUCKETMESH_TEST_AZURE_BLOB"), env.need("BUCKETMESH_TEST_AZURE_ACCOUNT"), env.need("BUCKETMESH_TEST_AZURE_KEY")
@@ -56,7 +56,10 @@ func (s *stage) addGCS(ctx context.Context, server, subscription string) error {
 	if err != nil {
 		return err
 	}
-	s.add(&replica{traits: traits{exact: true}, name: b.name, url: fmt.Sprintf("gs://%s?endpoint=%s", bucketName, endpoint), pull: subscription, bucket: b})
+	s.add(&replica{
+		traits: traits{exact: true}, name: b.name, pull: subscription, bucket: b, from: endpoint + "/" + bucketName,
+		url: fmt.Sprintf("gs://%s?endpoint=%s", bucketName, endpoint),
+	})
 	return nil
 }
 
@@ -80,7 +83,7 @@ func (s *stage) addAzure(ctx context.Context, server, account, key, token string
 		return err
 	}
 	s.add(&replica{
-		traits: traits{exact: true}, name: name, bucket: b,
+		traits: traits{exact: true}, name: name, bucket: b, from: endpoint + "/" + account + "/" + bucketName,
 		url: fmt.Sprintf("azblob://%s/%s?endpoint=%s&credentials=%s", account, bucketName, endpoint, credentialsName),
 	})
 	return nil

@@ -20,6 +20,12 @@ type requests struct {
 	Counts  map[string]int `json:"counts"`
 }
 
+// changes that one replica told of, once each, those that were news and those that were not.
+type changes struct {
+	Replica string `json:"replica"`
+	Events  int    `json:"events"`
+}
+
 // delays from a user's write to the acknowledged copy, by bucketmesh's own audit log.
 type delays struct {
 	Copies int     `json:"copies"`
@@ -74,15 +80,18 @@ func (s *stage) askDeadLetters(ctx context.Context, m *summary) error {
 	return err
 }
 
-// askAudit reads how long copies took. Writes whose time a server tells in whole seconds are left out.
+// askAudit reads how long copies took, and how many changes each replica told of: one that tells of none is a fault. Writes
+// whose time a server tells in whole seconds are left out.
 func (s *stage) askAudit(ctx context.Context, m *summary) error {
 	var took []time.Duration
+	told := map[string]int{}
 	for after := int64(0); ; {
 		var page []struct {
 			Seq   int64  `json:"seq"`
 			Type  string `json:"type"`
 			Event struct {
-				Data struct{ Written, Applied time.Time } `json:"data"`
+				Source string                               `json:"source"`
+				Data   struct{ Written, Applied time.Time } `json:"data"`
 			} `json:"event"`
 		}
 		if err := s.ask(ctx, &page, "audit", "list", "--after", strconv.FormatInt(after, 10), "--limit", strconv.Itoa(auditPage)); err != nil {
@@ -91,12 +100,21 @@ func (s *stage) askAudit(ctx context.Context, m *summary) error {
 		for _, e := range page {
 			after = e.Seq
 			d := e.Event.Data
+			if strings.Contains(e.Type, ".object.") {
+				told[e.Event.Source]++
+			}
 			if strings.Contains(e.Type, ".sync.applied.") && d.Written.Nanosecond() != 0 {
 				took = append(took, d.Applied.Sub(d.Written))
 			}
 		}
 		if len(page) < auditPage {
 			break
+		}
+	}
+	for _, r := range s.replicas {
+		m.Told = append(m.Told, changes{r.name, told[r.from]})
+		if told[r.from] == 0 {
+			m.Faults = append(m.Faults, fmt.Sprintf("no notification of %s arrived (source %s)", r.name, r.from))
 		}
 	}
 	slices.Sort(took)

@@ -25,6 +25,7 @@ type replica struct {
 	traits
 	name string
 	url  string // in the configuration
+	from string // what its events name as their source
 	pull string // the queue that bucketmesh takes notifications from, if it does
 	bucket
 }

@@ -33,6 +33,7 @@ type summary struct {
 	Asserted       []string        `json:"asserted,omitempty"`
 	Seconds        float64         `json:"seconds"`
 	Requests       []requests      `json:"requests,omitempty"` // since the last start of bucketmesh
+	Told           []changes       `json:"told"`
 	Propagation    delays          `json:"propagation"`
 	Status         json.RawMessage `json:"status,omitempty"` // bucketmesh's own word: requests, state, events
 }
@@ -110,6 +111,9 @@ func (m *summary) print(out io.Writer) {
 	fmt.Fprintf(out, "edits of metadata alone that raced with bucketmesh at versitygw, where neither an ETag nor a version guards them: %d\n", m.Unguarded)
 	fmt.Fprintf(out, "replicas equal in keys, bytes, content types and metadata: %d objects and %d conflict copies, %.1f s after the last write\n",
 		m.Objects, m.Copies, m.ConvergedAfter)
+	for _, t := range m.Told {
+		fmt.Fprintf(out, "events of %s: %d\n", t.Replica, t.Events)
+	}
 	if g := m.Grid; g != nil {
 		fmt.Fprintf(out, "events of the stand-in for Event Grid: delivered %d, %d of them once more, after %d failed deliveries; given up %d\n",
 			g.Delivered, g.Duplicated, g.Retried, g.Lost)

@@ -147,7 +147,7 @@ func (s *stage) add(r *replica) {
 func (s *stage) addS3(env *environment, name, dialect, endpoint string, versioned bool, arns ...string) {
 	client := newS3Client(endpoint, env.need("BUCKETMESH_TEST_S3_ACCESS_KEY"), env.need("BUCKETMESH_TEST_S3_SECRET_KEY"))
 	s.add(&replica{
-		traits: traits{versioned: versioned}, name: name,
+		traits: traits{versioned: versioned}, name: name, from: endpoint + "/" + bucketName,
 		url:    fmt.Sprintf("s3://%s?endpoint=%s&dialect=%s&credentials=%s", bucketName, endpoint, dialect, credentialsName),
 		bucket: &s3Bucket{name, endpoint, bucketName, versioned, arns, client},
 	})
