@@ -156,6 +156,8 @@ func unconfigured(r config.Replica, goal Goal) (Finding, bool) {
 	f := Finding{Level: Advice, About: "notifications.target"}
 	n := r.Notifications
 	switch {
+	case r.Provider == "mem":
+		f.Text = "a bucket in memory tells nobody"
 	case r.Provider == "s3" && r.Dialect == "versitygw" && n.Target == "":
 		f.Text = "versitygw has no notifications of a bucket: it posts the changes of all its buckets to one URL"
 		f.Mend = "start it with --event-webhook-url http://USER:TOKEN@HOST:PORT/s3/" + r.Name
@@ -166,8 +168,6 @@ func unconfigured(r config.Replica, goal Goal) (Finding, bool) {
 	case n.Target == "" && goal == Install:
 		f.Text = "not set: nothing says what the bucket is to notify"
 		f.Mend = "set it to " + targets(r)
-	case r.Provider == "mem":
-		f.Text = "a bucket in memory tells nobody"
 	default:
 		return Finding{}, false
 	}
