@@ -38,6 +38,7 @@ var environment = [][2]string{
 	{"BUCKETMESH_<CREDENTIALS>_SECRET_ACCESS_KEY", "the same: its secret key"},
 	{"BUCKETMESH_WEBHOOK_TOKENS", "shared secrets of the senders of notifications, with commas between; several, so that they can be rotated"},
 	{"BUCKETMESH_SNS_TOPICS", "ARNs of SNS topics whose messages are taken, with commas between"},
+	{"BUCKETMESH_SNS_MAX_AGE", "how old an SNS message may be, such as 90m; older ones are replays and are refused (default 1h, as long as SNS tries)"},
 	{"BUCKETMESH_ENTRA_TENANT", "id of the Microsoft Entra tenant whose bearer tokens are taken with Azure's notifications"},
 	{"BUCKETMESH_ENTRA_AUDIENCE", "audience of those tokens: the application id that the event subscriptions have"},
 	{"BUCKETMESH_ENTRA_APPS", "ids of the applications that may send, with commas between, if not Event Grid's own (" + azure.EventGridApp + ")"},

@@ -86,6 +86,9 @@ func (a *App) up() *cobra.Command {
 				return err
 			}
 			o.Listen, o.Tokens, o.Topics = listen, env.List(a.env(env.Tokens)), env.List(a.env(env.Topics))
+			if o.SNSMaxAge, err = env.Duration(a.env, env.SNSMaxAge); err != nil {
+				return err //nolint:wrapcheck // names the variable
+			}
 			o.Push, o.Entra, o.Origins = receive.PushOf(a.env), receive.EntraOf(a.env), env.List(a.env(env.WebhookOrigins))
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()

@@ -20,10 +20,11 @@ type Options struct {
 	Group   *config.Group
 	DataDir string // state, events, lock and control socket; made if it is not there
 
-	Listen string       // host:port for notifications; "" does not listen, port 0 takes a free one
-	Tokens []string     // shared secrets of the senders of notifications; without any, and without topics, push accounts and an Entra tenant, only loopback is listened on
-	Topics []string     // ARNs of SNS topics that may send
-	Push   receive.Push // which of Google's senders may send
+	Listen    string        // host:port for notifications; "" takes none, from queues neither; port 0 takes a free one
+	Tokens    []string      // shared secrets of the senders of notifications; without any, and without topics, push accounts and an Entra tenant, only loopback is listened on
+	Topics    []string      // ARNs of SNS topics that may send
+	SNSMaxAge time.Duration // how old their messages may be; 0 is s3.DefaultMaxAge of pkg/normalize
+	Push      receive.Push  // which of Google's senders may send
 
 	Entra   receive.Entra // which of Azure's senders may send
 	Origins []string      // that may subscribe to Azure's CloudEvents; none is Event Grid's own

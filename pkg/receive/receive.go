@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	"go.opentelemetry.io/otel/metric"
@@ -28,12 +29,14 @@ import (
 // Config of the handlers. Logger and Telemetry may be nil.
 type Config struct {
 	Group       *config.Group
-	Tokens      []string // shared secrets of senders
-	Topics      []string // ARNs of SNS topics that may send
-	Push        Push     // Google's senders
-	Entra       Entra    // Azure's senders
-	Origins     []string // that may subscribe to Azure's CloudEvents; none is azure.DefaultOrigin
-	Open        bool     // senders need not prove anything: for loopback
+	Tokens      []string      // shared secrets of senders
+	Topics      []string      // ARNs of SNS topics that may send
+	SNSMaxAge   time.Duration // of SNS messages; 0 is s3.DefaultMaxAge
+	SNS         s3.Doer       // fetches SNS's certificates and confirms; nil is a client of our own
+	Push        Push          // Google's senders
+	Entra       Entra         // Azure's senders
+	Origins     []string      // that may subscribe to Azure's CloudEvents; none is azure.DefaultOrigin
+	Open        bool          // senders need not prove anything: for loopback
 	Sink        serve.Sink
 	DeadLetters normalize.DeadLetters
 	Published   func(cloudevents.Event) // told of every event that the sink took; may be nil

@@ -19,7 +19,11 @@ func newS3(c Config) (string, http.Handler, error) {
 		h.Stores = append(h.Stores, st)
 	}
 	if len(c.Topics) > 0 {
-		h.Verifier = s3.NewVerifier(s3.NewClient(snsTimeout), time.Now, 0)
+		client := c.SNS
+		if client == nil {
+			client = s3.NewClient(snsTimeout)
+		}
+		h.Verifier = s3.NewVerifier(client, time.Now, c.SNSMaxAge)
 	}
 	handler, err := s3.NewHandler(h)
 	return s3.PathPrefix, handler, err

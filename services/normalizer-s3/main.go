@@ -25,8 +25,12 @@ func build(_ context.Context, rt serve.Runtime) (serve.Config, error) {
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("make sink: %w", err)
 	}
+	maxAge, err := env.Duration(rt.Getenv, env.SNSMaxAge)
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("read environment: %w", err)
+	}
 	handler, err := receive.S3(receive.Config{
-		Group: group, Tokens: env.List(rt.Getenv(env.Tokens)), Topics: env.List(rt.Getenv(env.Topics)), Sink: sink,
+		Group: group, Tokens: env.List(rt.Getenv(env.Tokens)), Topics: env.List(rt.Getenv(env.Topics)), SNSMaxAge: maxAge, Sink: sink,
 		DeadLetters: receive.Unrecognized{Group: group.Name, Provider: "s3", Sink: sink},
 		Logger:      rt.Logger, Telemetry: rt.Telemetry,
 	})

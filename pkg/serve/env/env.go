@@ -7,6 +7,7 @@ package env
 
 import (
 	"strings"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -19,6 +20,7 @@ const (
 	State     = "BUCKETMESH_STATE"          // DSN of the PostgreSQL database
 	Tokens    = "BUCKETMESH_WEBHOOK_TOKENS" // shared secrets of the senders of notifications, with commas between
 	Topics    = "BUCKETMESH_SNS_TOPICS"     // ARNs of SNS topics that may send, with commas between
+	SNSMaxAge = "BUCKETMESH_SNS_MAX_AGE"    // how old an SNS message may be, such as 1h, if not as old as SNS itself lets it become
 	Broker    = "K_SINK"                    // URL of the broker; Knative sets it
 	Overrides = "K_CE_OVERRIDES"            // Knative sets it
 )
@@ -72,6 +74,19 @@ func Sink(get Getenv) (*serve.HTTPSink, error) {
 // DSN is the database that State names.
 func DSN(get Getenv) (string, error) {
 	return Required(get, State, "the DSN of a PostgreSQL database, postgres://...")
+}
+
+// Duration is a positive length of time that the variable name holds, 0 if it is not set.
+func Duration(get Getenv, name string) (time.Duration, error) {
+	v := get(name)
+	if v == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 {
+		return 0, errkind.New(errkind.Invalid, "the environment variable %s must be a positive length of time, such as 90m", name)
+	}
+	return d, nil
 }
 
 // List is a variable with commas between its values.
