@@ -162,7 +162,7 @@ func TestNotFoundAsksForTheBucket(t *testing.T) {
 	}
 }
 
-// TestNobodyListens and says nothing: the outcome is unknown, and every operation ends by itself.
+// TestServerSaysNothing, or nobody is there: the outcome is unknown, and every operation ends by itself.
 func TestServerSaysNothing(t *testing.T) {
 	done := make(chan struct{})
 	silent := answering(t, func(_ http.ResponseWriter, r *http.Request) {

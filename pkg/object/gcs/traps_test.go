@@ -339,3 +339,32 @@ func in(b *gcs.Bucket) string {
 	_, name := b.Location()
 	return name
 }
+
+// TestTrapTreeOfComposes: 32 sources are the most that GCS composes at once, so that 1,025 parts take three levels.
+func TestTrapTreeOfComposes(t *testing.T) {
+	s := document(t, gcsdoc.Lies{})
+	name := s.bucket(true)
+	b := open(t, s.url, name)
+	id, err := b.Begin(t.Context(), "k", &driver.PutOptions{Properties: driver.Properties{ContentType: "text/plain"}})
+	if err != nil {
+		t.Fatalf("begin: %v", err)
+	}
+	const count = 32*32 + 1
+	parts, want := make([]driver.Part, count), ""
+	for i := range count {
+		content := fmt.Sprint(i, ";")
+		want += content
+		if parts[i], err = b.PutPart(t.Context(), "k", id, i+1, strings.NewReader(content), int64(len(content))); err != nil {
+			t.Fatalf("put part: %v", err)
+		}
+	}
+	if _, err := b.Complete(t.Context(), "k", id, parts, &driver.PutOptions{Size: int64(len(want))}); err != nil {
+		t.Fatalf("complete: %v", err)
+	}
+	if content, a := mustRead(t, b, "k", nil); content != want || a.ContentType != "text/plain" || a.MD5 != "" {
+		t.Errorf("%d bytes came back of %d, %+v", len(content), len(want), a)
+	}
+	if names := s.Names(name); len(names) != 1 {
+		t.Errorf("%d objects are left", len(names))
+	}
+}
