@@ -15,7 +15,6 @@ package pull
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -53,7 +52,7 @@ type Puller struct {
 // New opens a source for each queue that a replica names; none at all is no error. It sends no request to a queue.
 func New(c Config) (*Puller, error) {
 	if c.Group == nil || c.Sink == nil || c.DeadLetters == nil || c.LookupEnv == nil {
-		return nil, errkind.New(errkind.Invalid, "make puller: group, sink, dead letters and environment are required")
+		return nil, errkind.New(errkind.Invalid, "pull: group, sink, dead letters and environment are required")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -63,7 +62,7 @@ func New(c Config) (*Puller, error) {
 	}
 	var err error
 	if c.Limits, err = c.Limits.WithDefaults(); err != nil {
-		return nil, fmt.Errorf("make puller: %w", err)
+		return nil, err //nolint:wrapcheck // says what is wrong with the limits
 	}
 	meters, err := newMeters(c.Telemetry.Meter.Meter(scope))
 	if err != nil {
@@ -77,7 +76,7 @@ func New(c Config) (*Puller, error) {
 	for _, q := range queues {
 		source, err := q.open(c)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("make puller: %w", err), p.close())
+			return nil, errors.Join(err, p.close())
 		}
 		p.drains = append(p.drains, &drain{
 			name: q.url, source: source, limits: c.Limits, log: c.Logger.With("queue", q.url), meters: meters.of(q.url),

@@ -69,6 +69,7 @@ type Config struct {
 	OnListen     func(net.Addr)
 	Handler      http.Handler // required
 	Ready        []Check
+	Background   func(ctx context.Context) error // work beside requests; when it ends before ctx does, so does the service
 	QuietPeriod  time.Duration // after SIGTERM: ends listening when no request came for this long
 	DrainTimeout time.Duration // after SIGTERM: for all of it; then requests that still run are canceled
 	Logger       *slog.Logger  // discarded if nil
@@ -76,7 +77,8 @@ type Config struct {
 }
 
 // Run serves until ctx is done, then drains: readiness fails, requests are still taken until none came for QuietPeriod,
-// then new ones are refused and those under way are finished. It returns nil if all of them were, within DrainTimeout.
+// then new ones are refused and those under way are finished. It returns nil if all of them were, within DrainTimeout, and
+// so was the Background, whose ctx is the same.
 func Run(ctx context.Context, cfg Config) error {
 	if cfg.Handler == nil {
 		return errkind.New(errkind.Invalid, "serve %s: no handler", cfg.Name)
@@ -127,6 +129,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
+	background := begin(ctx, cfg.Background)
 	cfg.Logger.Info("serving", "address", listener.Addr().String())
 	if cfg.OnListen != nil {
 		cfg.OnListen(listener.Addr())
@@ -139,7 +142,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 
 	cfg.Logger.Info("draining")
-	begin := time.Now()
+	start := time.Now()
 	draining.Store(true)
 	server.SetKeepAlivesEnabled(false)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
@@ -159,8 +162,35 @@ func Run(ctx context.Context, cfg Config) error {
 		cancelRequests(errDrain)
 		return errkind.New(errkind.Canceled, "drain %s: %w", cfg.Name, errors.Join(errDrain, server.Close()))
 	}
-	cfg.Logger.Info("drained", "duration", time.Since(begin))
+	select {
+	case err := <-background:
+		if err != nil {
+			return fmt.Errorf("end %s: %w", cfg.Name, err)
+		}
+	case <-limit.Done():
+		return errkind.New(errkind.Canceled, "drain %s: the work beside requests did not end within %s", cfg.Name, cfg.DrainTimeout)
+	}
+	cfg.Logger.Info("drained", "duration", time.Since(start))
 	return nil
+}
+
+// begin runs do, if there is one; the channel has what it returned.
+func begin(ctx context.Context, do func(context.Context) error) chan error {
+	done := make(chan error, 1)
+	if do == nil {
+		context.AfterFunc(ctx, func() { done <- nil })
+		return done
+	}
+	go func() { done <- do(ctx) }()
+	return done
+}
+
+// ended is why a service ends that nobody told to.
+func ended(name string, err error) error {
+	if err == nil {
+		return errkind.New(errkind.Unavailable, "run %s: it ended by itself", name)
+	}
+	return fmt.Errorf("run %s: %w", name, err)
 }
 
 var errDrain = errors.New("requests under way were canceled, the time for draining is over")

@@ -1,0 +1,59 @@
+package serve_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+)
+
+func TestTheEndWaitsForTheBackground(t *testing.T) {
+	release, told := make(chan struct{}), make(chan struct{})
+	_, stop, done := run(t, serve.Config{Handler: http.NotFoundHandler(), QuietPeriod: time.Millisecond, Background: func(ctx context.Context) error {
+		<-ctx.Done()
+		close(told)
+		<-release
+		return nil
+	}})
+	stop()
+	<-told
+	select {
+	case err := <-done:
+		t.Fatalf("ended before its background: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheWaitForTheBackgroundIsBounded(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	_, stop, done := run(t, serve.Config{
+		Handler: http.NotFoundHandler(), QuietPeriod: time.Millisecond, DrainTimeout: 100 * time.Millisecond,
+		Background: func(context.Context) error { <-release; return nil },
+	})
+	stop()
+	if err := <-done; !errkind.Is(err, errkind.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestAServiceEndsWithItsBackground(t *testing.T) {
+	cause := errkind.New(errkind.PermissionDenied, "no way in")
+	for name, test := range map[string]struct {
+		gives error
+		kind  errkind.Kind
+	}{"with an error": {cause, errkind.PermissionDenied}, "without one": {nil, errkind.Unavailable}} {
+		_, _, done := run(t, serve.Config{Handler: http.NotFoundHandler(), Background: func(context.Context) error { return test.gives }})
+		if err := <-done; !errkind.Is(err, test.kind) || test.gives != nil && !errors.Is(err, cause) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
