@@ -23,6 +23,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/pull"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
@@ -117,6 +118,9 @@ func (p *Pipeline) start(ctx context.Context) error {
 	if err := p.serve(run); err != nil {
 		return err
 	}
+	if err := p.pull(run); err != nil {
+		return err
+	}
 	p.running.Go(func() {
 		if err := p.worker.Run(run); err != nil {
 			p.failWith(err)
@@ -146,7 +150,7 @@ func (p *Pipeline) serve(run context.Context) error {
 		return nil
 	}
 	handler, err := receive.All(receive.Config{
-		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, Push: p.opts.Push,
+		Group: p.opts.Group, Tokens: p.opts.Tokens, Topics: p.opts.Topics, SNSMaxAge: p.opts.SNSMaxAge, Push: p.opts.Push,
 		Entra: p.opts.Entra, Origins: p.opts.Origins, Open: p.opts.open(),
 		Sink: p.broker, DeadLetters: deadLetters{p.broker}, Published: p.watch.tell, Logger: p.log, Telemetry: p.opts.Telemetry,
 	})
@@ -168,6 +172,26 @@ func (p *Pipeline) serve(run context.Context) error {
 			p.failWith(err)
 		}
 	}()
+	return nil
+}
+
+// pull takes notifications out of the queues that replicas name.
+func (p *Pipeline) pull(run context.Context) error {
+	if p.listener == nil {
+		return nil
+	}
+	puller, err := pull.New(pull.Config{
+		Group: p.opts.Group, Topics: p.opts.Topics, Sink: p.broker, DeadLetters: deadLetters{p.broker}, Published: p.watch.tell,
+		LookupEnv: p.opts.LookupEnv, Logger: p.log, Telemetry: p.opts.Telemetry,
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // says "make puller"
+	}
+	p.running.Go(func() {
+		if err := puller.Run(run); err != nil {
+			p.failWith(err)
+		}
+	})
 	return nil
 }
 
