@@ -54,7 +54,8 @@ type Change struct {
 	// Once says that a version has one change of this type only, so that its metageneration is not needed to tell: not
 	// every delivery of a notification knows it.
 	Once bool
-	// EventID is the provider's own id of the event; "" unless all deliveries of one event have the same.
+	// EventID is the provider's own id of the event, or what stands in for it; "" unless all deliveries of one event have
+	// the same.
 	EventID string
 	Object  event.Object // with its key set by SetKey
 	Record  int          // as in Poison

@@ -1,6 +1,8 @@
 package gcs
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -37,7 +39,8 @@ type facts struct {
 	generation  string
 	links       *links // nil: the channel does not tell
 	eventTime   string
-	object      resource // zero without payload
+	payload     []byte   // none is possible
+	object      resource // what is in it
 	native      json.RawMessage
 }
 
@@ -78,11 +81,17 @@ func (f facts) addTo(m *normalize.Message, resolve Resolve) {
 		m.Ignore("reserved key")
 		return
 	}
+	// Nothing else tells one update of a generation from the next one: without payload the time, and where a payload has no
+	// metageneration (fake-gcs-server, which rounds the time to seconds), what it says.
+	vague, digest := c.typ == event.Unrecognized || !c.once && metageneration == "", ""
+	if vague && len(f.payload) > 0 {
+		sum := sha256.Sum256(f.payload)
+		digest = hex.EncodeToString(sum[:])
+	}
 	change := normalize.Change{
 		Type: c.typ, Source: store.Source, Name: f.name, Time: parseTime(f.eventTime), Once: c.once,
 		Sequence: sequence(f.name, generation, metageneration),
-		// Nothing else tells one update of a generation from the next one.
-		Vague: c.typ == event.Unrecognized || !c.once && metageneration == "",
+		Vague:    vague, EventID: digest,
 		Object: event.Object{
 			Provider: Provider, Bucket: store.Bucket, Generation: generation, Metageneration: metageneration,
 			ETag: f.object.ETag, ContentType: f.object.ContentType, StorageClass: f.object.StorageClass,

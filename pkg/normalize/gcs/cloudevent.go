@@ -41,7 +41,7 @@ func DecodeCloudEvent(resolve Resolve, e cloudevents.Event) normalize.Message {
 	if !utf8.Valid(e.Data()) {
 		return poisoned(m, errNotUTF8)
 	}
-	f := facts{name: name, native: raw}
+	f := facts{name: name, native: raw, payload: e.Data()}
 	if err := json.Unmarshal(e.Data(), &f.object); err != nil {
 		return poisoned(m, fmt.Errorf("decode data of %s: %w", e.Type(), err))
 	}

@@ -300,6 +300,14 @@ func TestTrapDifferentChangesHaveDifferentIDs(t *testing.T) {
 	if toEvent(t, decode(t, first)).ID() == toEvent(t, decode(t, second)).ID() {
 		t.Error("two updates without payload became one")
 	}
+	// As fake-gcs-server tells of two updates in one second.
+	for m, x := range map[*gcs.PubSubMessage]string{&first: "1", &second: "2"} {
+		m.Attributes["eventTime"], m.Attributes["payloadFormat"] = "2026-11-20T17:22:36Z", "JSON_API_V1"
+		m.Data = []byte(`{"name":"k","metadata":{"x":"` + x + `"}}`)
+	}
+	if toEvent(t, decode(t, first)).ID() == toEvent(t, decode(t, second)).ID() {
+		t.Error("two updates without metageneration became one")
+	}
 }
 
 func TestTrapPayloadNone(t *testing.T) {

@@ -78,6 +78,7 @@ func read(msg PubSubMessage) (facts, error) {
 	if err := json.Unmarshal(msg.Data, &f.object); err != nil {
 		return f, fmt.Errorf("decode payload: %w", err)
 	}
+	f.payload = msg.Data
 	if f.generation == "" {
 		f.generation = f.object.Generation.String()
 	}
