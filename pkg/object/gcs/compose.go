@@ -51,7 +51,9 @@ func (s *shared) tree(ctx context.Context, prefix string, pieces []piece) ([]pie
 
 // compose is one compose request. Its sources are pinned; the destination's condition is that of dst. The server is told the
 // crc32c that the whole must have.
-func (s *shared) compose(ctx context.Context, operation string, dst *storage.ObjectHandle, pieces []piece, like *storage.ObjectAttrs) (*storage.ObjectAttrs, string, error) {
+func (s *shared) compose(
+	ctx context.Context, operation string, dst *storage.ObjectHandle, pieces []piece, like *storage.ObjectAttrs,
+) (*storage.ObjectAttrs, string, error) {
 	sources, size, crc := make([]*storage.ObjectHandle, len(pieces)), int64(0), uint32(0)
 	for i, p := range pieces {
 		sources[i] = s.bucket.Object(p.name).Generation(p.generation)

@@ -57,7 +57,8 @@ func (b *Bucket) Copy(ctx context.Context, src driver.Source, key string, opts *
 		return nil, err
 	}
 	if opts.Size > 0 && got.Size != opts.Size {
-		return nil, errkind.New(errkind.Unavailable, "the server copied %d bytes as generation %d, the source has %d", got.Size, got.Generation, opts.Size)
+		return nil, errkind.New(errkind.Unavailable, "the server copied %d bytes as generation %d, the source has %d",
+			got.Size, got.Generation, opts.Size)
 	}
 	return described(got, x.requestID())
 }

@@ -35,7 +35,8 @@ func authorized(cfg Config, next http.RoundTripper) (*http.Client, error) {
 func findCredentials(cfg Config) (*auth.Credentials, error) {
 	// Tokens are fetched by a client of their own: they are no requests to the bucket.
 	opts := &credentials.DetectOptions{
-		Scopes: []string{storage.ScopeReadWrite}, Client: &http.Client{Transport: transport.New(cfg.RequestTimeout, cfg.MaxConnections), Timeout: cfg.RequestTimeout},
+		Scopes: []string{storage.ScopeReadWrite},
+		Client: &http.Client{Transport: transport.New(cfg.RequestTimeout, cfg.MaxConnections), Timeout: cfg.RequestTimeout},
 	}
 	if cfg.CredentialsFile == "" {
 		creds, err := credentials.DetectDefault(opts)

@@ -62,8 +62,10 @@ func kindOf(err error) errkind.Kind {
 		return errkind.NotFound
 	}
 	// No token: Google's answer to us, or none at all.
-	if e, ok := errors.AsType[*auth.Error](err); ok && e.Response != nil && e.Response.StatusCode < 500 && e.Response.StatusCode != http.StatusTooManyRequests {
-		return errkind.Unauthenticated
+	if e, ok := errors.AsType[*auth.Error](err); ok && e.Response != nil {
+		if st := e.Response.StatusCode; st < 500 && st != http.StatusTooManyRequests {
+			return errkind.Unauthenticated
+		}
 	}
 	return errkind.Unavailable
 }

@@ -97,7 +97,7 @@ func notToken(r rune) bool {
 func decodeTags(s string) (map[string]string, error) {
 	v, err := url.ParseQuery(s)
 	if err != nil {
-		return nil, errkind.New(errkind.Invalid, "the metadata key %q is bucketmesh's own and holds %q, which is no query string: remove it", metaTags, s)
+		return nil, errkind.New(errkind.Invalid, "the metadata key %q is bucketmesh's own and holds no query string: remove it", metaTags)
 	}
 	tags := make(map[string]string, len(v))
 	for k := range v {

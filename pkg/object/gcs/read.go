@@ -85,7 +85,9 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 }
 
 // opened are the attributes of what a GET answered.
-func (b *Bucket) opened(ctx context.Context, key string, opts *driver.ReadOptions, r *storage.Reader, x *exchange, body *stream.Body) (*driver.Attrs, error) {
+func (b *Bucket) opened(
+	ctx context.Context, key string, opts *driver.ReadOptions, r *storage.Reader, x *exchange, body *stream.Body,
+) (*driver.Attrs, error) {
 	status, h, _ := x.answer()
 	o, sum := ofHeaders(key, h)
 	o.Size, o.Updated = r.Attrs.Size, r.Attrs.LastModified
@@ -186,7 +188,8 @@ func plausible(opts *driver.ReadOptions, r *storage.Reader, h http.Header, o *st
 // reliable tells whether an answer's headers are the object's properties. They may not be:
 //   - GCS answers a Cache-Control for an object that has none: "private, max-age=0", or an hour for a public one.
 //   - Headers carry ASCII only. What GCS makes of other text is not documented; some tools percent-encode it.
-//   - Names of metadata that differ in case only become one header.
+//   - Names of metadata that differ in case only become one header. (A name that is no header's at all can't be seen
+//     here; Stat refuses it.)
 func reliable(h http.Header) bool {
 	switch h.Get("Cache-Control") {
 	case "private, max-age=0", "public, max-age=3600":

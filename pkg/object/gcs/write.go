@@ -111,7 +111,9 @@ func (s *source) Read(p []byte) (int, error) {
 
 // insert sends a whole object of known size and crc32c in one request (the SDK's chunked uploads would ask again after a lost
 // answer).
-func (s *shared) insert(ctx context.Context, operation string, o *storage.ObjectHandle, r io.Reader, size int64, attrs storage.ObjectAttrs, conditional bool) (*storage.ObjectAttrs, string, error) {
+func (s *shared) insert(
+	ctx context.Context, operation string, o *storage.ObjectHandle, r io.Reader, size int64, attrs storage.ObjectAttrs, conditional bool,
+) (*storage.ObjectAttrs, string, error) {
 	rctx, cancel := s.request(ctx, size)
 	defer cancel()
 	rctx, x := begin(rctx, operation, true)

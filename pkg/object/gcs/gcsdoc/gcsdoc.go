@@ -129,7 +129,9 @@ func noObject(b, name string) *apiError {
 }
 
 func failed() *apiError {
-	return &apiError{http.StatusPreconditionFailed, "conditionNotMet", "PreconditionFailed", "At least one of the pre-conditions you specified did not hold."}
+	return &apiError{
+		http.StatusPreconditionFailed, "conditionNotMet", "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.",
+	}
 }
 
 func invalid(format string, args ...any) *apiError {

@@ -293,7 +293,9 @@ func (s *Server) rewrite(r *http.Request, srcBucket, src, dstBucket, dst string)
 	token := "token-" + strconv.FormatInt(o.generation, 10)
 	switch q.Get("rewriteToken") {
 	case "":
-		return map[string]any{"kind": "storage#rewriteResponse", "done": false, "objectSize": size, "totalBytesRewritten": "0", "rewriteToken": token}, nil
+		return map[string]any{
+			"kind": "storage#rewriteResponse", "done": false, "objectSize": size, "totalBytesRewritten": "0", "rewriteToken": token,
+		}, nil
 	case token:
 	default:
 		return nil, invalid("The rewrite token does not belong to this request.")
@@ -318,7 +320,8 @@ func (s *Server) list(q url.Values, bucketName string) (any, error) {
 	}
 	items, next := []any{}, ""
 	for _, name := range slices.Sorted(maps.Keys(b.objects)) {
-		if !strings.HasPrefix(name, q.Get("prefix")) || name < q.Get("startOffset") || q.Has("endOffset") && q.Get("endOffset") != "" && name >= q.Get("endOffset") {
+		before := q.Get("endOffset") == "" || name < q.Get("endOffset")
+		if !strings.HasPrefix(name, q.Get("prefix")) || name < q.Get("startOffset") || !before {
 			continue
 		}
 		for _, o := range b.objects[name] {
