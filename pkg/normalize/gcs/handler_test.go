@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -129,9 +130,7 @@ func (p push) with(name, value string) push {
 func (p push) post(t testing.TB, h http.Handler) int {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, p.path, bytes.NewReader(p.body))
-	for name, values := range p.headers {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, p.headers)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	if w.Body.Len() != 0 {

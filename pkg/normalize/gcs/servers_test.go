@@ -52,6 +52,7 @@ func must(t *testing.T, err error) {
 // and with a token, and acknowledges it if the answer is one of those that acknowledge.
 type pusher struct {
 	client *pubsub.SubscriptionAdminClient
+	http   *http.Client
 	sub    string
 	url    string
 	token  string
@@ -64,7 +65,7 @@ func newPusher(t *testing.T, name, url, token string) *pusher {
 		option.WithoutAuthentication(), option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
 	must(t, err)
 	project, _, _ := strings.Cut(topic, "/topics/")
-	p := &pusher{client: client, sub: project + "/subscriptions/" + name, url: url, token: token}
+	p := &pusher{client: client, http: &http.Client{Timeout: patience}, sub: project + "/subscriptions/" + name, url: url, token: token}
 	_, err = client.CreateSubscription(t.Context(), &pubsubpb.Subscription{Name: p.sub, Topic: topic})
 	must(t, err)
 	t.Cleanup(func() {
@@ -98,7 +99,7 @@ func (p *pusher) push(ctx context.Context) error {
 			return err
 		}
 		r.Header.Set("Authorization", p.token)
-		res, err := http.DefaultClient.Do(r)
+		res, err := p.http.Do(r)
 		if err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ func TestRealServerNotifies(t *testing.T) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	})
 	server := httptest.NewServer(h)
-	defer server.Close()
+	t.Cleanup(server.Close)
 	p := newPusher(t, name, server.URL+"/gcs/"+plain, i.With(t, nil))
 
 	want := map[string]int{} // distinct changes
