@@ -37,10 +37,10 @@ const (
 // run receives until ctx ends. An error is what a person has to mend before the queue can be used for the first time.
 func (d *drain) run(ctx context.Context) error {
 	pause, used := queue.NewPause(d.limits), false
-	for {
+	for ctx.Err() == nil {
 		err := d.source.Check(ctx)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		d.seen(err)
 		if err == nil {
@@ -59,10 +59,9 @@ func (d *drain) run(ctx context.Context) error {
 			return fmt.Errorf("pull: %w", err)
 		}
 		pause.Failed(err)
-		if pause.Wait(ctx) != nil {
-			return nil
-		}
+		_ = pause.Wait(ctx) // the loop looks at ctx
 	}
+	return nil
 }
 
 // seen notes whether the queue works. What changed is logged, once.

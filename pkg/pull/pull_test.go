@@ -31,7 +31,12 @@ func at(name, provider, bucket, pullFrom string) config.Replica {
 func newPuller(l queue.Limits, replicas ...config.Replica) (*pull.Puller, error) {
 	return pull.New(pull.Config{
 		Group: &config.Group{Name: "media", Replicas: replicas}, Sink: nowhere{}, DeadLetters: nowhere{}, Limits: l,
-		LookupEnv: func(name string) (string, bool) { return "c2VjcmV0", strings.HasPrefix(name, "BUCKETMESH_Q_") },
+		LookupEnv: func(name string) (string, bool) {
+			if strings.HasPrefix(name, "BUCKETMESH_Q_") {
+				return "c2VjcmV0", true
+			}
+			return "", false
+		},
 	})
 }
 

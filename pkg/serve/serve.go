@@ -70,10 +70,10 @@ type Config struct {
 	Handler      http.Handler // required
 	Ready        []Check
 	Background   func(ctx context.Context) error // work beside requests; when it ends before ctx does, so does the service
-	QuietPeriod  time.Duration // after SIGTERM: ends listening when no request came for this long
-	DrainTimeout time.Duration // after SIGTERM: for all of it; then requests that still run are canceled
-	Logger       *slog.Logger  // discarded if nil
-	Telemetry    *Telemetry    // none if nil
+	QuietPeriod  time.Duration                   // after SIGTERM: ends listening when no request came for this long
+	DrainTimeout time.Duration                   // after SIGTERM: for all of it; then requests that still run are canceled
+	Logger       *slog.Logger                    // discarded if nil
+	Telemetry    *Telemetry                      // none if nil
 }
 
 // Run serves until ctx is done, then drains: readiness fails, requests are still taken until none came for QuietPeriod,
@@ -138,6 +138,11 @@ func Run(ctx context.Context, cfg Config) error {
 	select {
 	case err := <-served:
 		return errkind.New(errkind.Unavailable, "serve %s: %w", cfg.Name, err)
+	case err := <-background:
+		if ctx.Err() == nil {
+			return errors.Join(ended(cfg.Name, err), server.Close())
+		}
+		background <- err // it was told to end, as we are
 	case <-ctx.Done():
 	}
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	azure "github.com/Azure/azure-sdk-for-go/sdk/storage/azqueue/v2"
 
@@ -104,7 +103,7 @@ func (s *Source) Check(ctx context.Context) error {
 // Fetch is that of queue.Client.
 func (s *Source) Fetch(ctx context.Context, limit int) ([]queue.Delivery, error) {
 	out, err := s.client.DequeueMessages(ctx, &azure.DequeueMessagesOptions{
-		NumberOfMessages: to.Ptr(int32(min(limit, batch))), VisibilityTimeout: seconds(s.limits.Visibility)})
+		NumberOfMessages: new(int32(min(limit, batch))), VisibilityTimeout: seconds(s.limits.Visibility)})
 	if err != nil {
 		return nil, fail("dequeue messages of", s.url, err)
 	}
@@ -147,7 +146,7 @@ func (s *Source) Release(ctx context.Context, d queue.Delivery, after time.Durat
 func (s *Source) Close() error { return nil }
 
 // seconds are those of d, rounded up.
-func seconds(d time.Duration) *int32 { return to.Ptr(int32((d + time.Second - 1) / time.Second)) }
+func seconds(d time.Duration) *int32 { return new(int32((d + time.Second - 1) / time.Second)) }
 
 // fail gives an SDK error its kind and the mend. The text is our own: the SDK's repeats the whole answer.
 func fail(doing, queueURL string, err error) error {

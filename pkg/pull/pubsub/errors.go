@@ -38,6 +38,7 @@ func kindOf(err error) errkind.Kind {
 		return errkind.Throttled
 	case codes.Canceled:
 		return errkind.Canceled
+	default:
+		return errkind.Unavailable
 	}
-	return errkind.Unavailable
 }

@@ -64,7 +64,7 @@ func (p *Proxy) serve(l net.Listener) {
 			if err != nil {
 				return
 			}
-			out, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp", p.to) //nolint:noctx // ends by itself
+			out, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp", p.to)
 			if err != nil {
 				_ = in.Close()
 				continue

@@ -82,7 +82,7 @@ func (s *documentedSQS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var in struct {
-		Entries []struct{ Id, ReceiptHandle string }
+		Entries []struct{ ID, ReceiptHandle string }
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		w.WriteHeader(http.StatusBadRequest)
@@ -98,11 +98,11 @@ func (s *documentedSQS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case e.ReceiptHandle == "unanswered":
 		case s.fails[e.ReceiptHandle]:
-			out["Failed"] = append(out["Failed"], map[string]any{"Id": e.Id, "Code": "InternalError", "SenderFault": false})
+			out["Failed"] = append(out["Failed"], map[string]any{"Id": e.ID, "Code": "InternalError", "SenderFault": false})
 		case e.ReceiptHandle == "stale":
-			out["Failed"] = append(out["Failed"], map[string]any{"Id": e.Id, "Code": "ReceiptHandleIsInvalid", "SenderFault": true})
+			out["Failed"] = append(out["Failed"], map[string]any{"Id": e.ID, "Code": "ReceiptHandleIsInvalid", "SenderFault": true})
 		default:
-			out["Successful"] = append(out["Successful"], map[string]any{"Id": e.Id})
+			out["Successful"] = append(out["Successful"], map[string]any{"Id": e.ID})
 		}
 	}
 	_ = json.NewEncoder(w).Encode(out)
