@@ -76,7 +76,7 @@ func TestAzureTakesItsConfiguration(t *testing.T) {
 		"an origin":              {"/azure/asia", "", "eventgrid.azure.us", 200},
 		"the default origin":     {"/azure/asia", "", "eventgrid.azure.net", 403},
 	} {
-		got := 0
+		var got int
 		if s.origin != "" {
 			got = c.send(http.MethodOptions, s.path, "", "WebHook-Request-Origin", s.origin)
 		} else {
