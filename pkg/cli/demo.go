@@ -14,7 +14,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/bucketmesh/bucketmesh/pkg/demo"
-	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/azurite"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
 
@@ -28,9 +28,12 @@ func (a *App) demo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo [--once]",
 		Short: "See it work on this machine: nothing to install, nothing to configure",
-		Long: "Starts three S3 servers as three regions and keeps them the same, while users in all of them write, overwrite, edit and\n" +
-			"delete, and two write one key at once. Then everything is checked by listing and reading the replicas. The servers stay\n" +
-			"up to play with until Ctrl-C. All data are in a temporary folder, which is removed; only loopback is used.\n\n" +
+		Long: "Starts servers that stand in for Amazon S3, Google Cloud Storage and Azure Blob Storage as three regions and keeps them\n" +
+			"the same, while users in all of them write, overwrite, edit and delete, and two write one key at once. Then everything is\n" +
+			"checked by listing and reading the replicas with the providers' own clients. The servers stay up to play with until\n" +
+			"Ctrl-C. All data are in a temporary folder, which is removed; only loopback is used.\n\n" +
+			"Azure Blob Storage needs Microsoft's Azurite: the program in $BUCKETMESH_AZURITE, or azurite on the PATH. Without it the third\n" +
+			"replica is at S3, too. The other servers are in this program.\n\n" +
 			"The exit code is 0 only if the replicas are equal, nothing was lost, and a conflict was found and resolved.",
 		Args: noArgs,
 	}
@@ -39,6 +42,9 @@ func (a *App) demo() *cobra.Command {
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once; its servers end with it
 		opts.Logger = a.log
+		if path, err := azurite.Find(os.LookupEnv); err == nil { // without it the demo says what it can't show
+			opts.Azurite = path
+		}
 		return a.runDemo(ctx, opts, once, &out)
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "exit after the summary")
@@ -56,7 +62,7 @@ func (a *App) runDemo(ctx context.Context, opts demo.Options, once bool, out *ou
 		bars = &stageBars{all: mpb.New(mpb.WithOutput(a.Err), mpb.WithWidth(32), mpb.WithAutoRefresh())}
 		opts.Progress = bars
 	}
-	opts.Progress.Begin("starting three S3 servers and bucketmesh", 0)
+	opts.Progress.Begin("starting servers of three clouds and bucketmesh", 0)
 	d, err := demo.Start(ctx, opts)
 	opts.Progress.End()
 	if err != nil {
@@ -64,6 +70,13 @@ func (a *App) runDemo(ctx context.Context, opts demo.Options, once bool, out *ou
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
+	for _, note := range d.Notes() {
+		if bars == nil {
+			fmt.Fprintln(a.Err, note)
+		} else {
+			_, _ = fmt.Fprintln(bars.all, note) // above the bars; the summary says it again
+		}
+	}
 	s, err := d.Run(ctx)
 	bars.wait()
 	if err != nil {
@@ -95,15 +108,15 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// demoServer is one S3 server of a demo. It takes its options from its standard input and ends with it.
+// demoServer is one server of a demo. It takes its options from its standard input and ends with it.
 func (a *App) demoServer() *cobra.Command {
 	return &cobra.Command{
 		Use:    demoServer,
-		Short:  "One S3 server of the demo (started by it)",
+		Short:  "One server of the demo (started by it)",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s3server.Serve(cmd.Context(), os.Stdin, os.Stdout) //nolint:wrapcheck // says "serve s3"
+			return demo.Serve(cmd.Context(), os.Stdin, os.Stdout) //nolint:wrapcheck // says "serve"
 		},
 	}
 }

@@ -25,12 +25,12 @@ type Verdict struct {
 func (v Verdict) Converged() bool { return len(v.Differences) == 0 }
 
 // snapshots reads all replicas.
-func snapshots(ctx context.Context, sites []*Site, parallel int) (map[string]Snapshot, error) {
+func snapshots(ctx context.Context, sites []Site, parallel int) (map[string]Snapshot, error) {
 	found := make([]Snapshot, len(sites))
 	var all errgroup.Group
 	for i, s := range sites {
 		all.Go(func() (err error) {
-			found[i], err = s.Snapshot(ctx, parallel)
+			found[i], err = contents(ctx, s, parallel)
 			return err
 		})
 	}
@@ -39,7 +39,7 @@ func snapshots(ctx context.Context, sites []*Site, parallel int) (map[string]Sna
 	}
 	by := map[string]Snapshot{}
 	for i, s := range sites {
-		by[s.Name] = found[i]
+		by[s.Where().Name] = found[i]
 	}
 	return by, nil
 }

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"google.golang.org/api/googleapi"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -40,19 +40,19 @@ func (l *load) tryClash(ctx context.Context, key string) (found bool, err error)
 	defer cancel()
 	base := l.text(60)
 	c, a, err := l.make(ctx, task{kind: Create, site: l.sites[2], key: key, body: base, object: func(Object) Object {
-		return described(key, base, "text/plain", map[string]string{"author": l.sites[2].Name})
+		return described(key, base, "text/plain", map[string]string{"author": l.sites[2].Where().Name})
 	}})
 	if err != nil {
 		return false, err
 	}
-	at, err := l.watch.wait(within, a, l.sites, c.Object)
+	at, err := l.watch.wait(within, a, l.sites)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", errLate, err)
 	}
 	l.ledger.update(c.ID, func(c *Change) { c.Everywhere = at })
 
 	// Both users read the same content, then both save.
-	writers, written := l.sites[:2], make([]Change, 2)
+	writers, written, over := l.sites[:2], make([]Change, 2), make([]string, 2)
 	bodies := []string{"the plan as us sees it: " + l.text(80), "the plan as eu sees it: " + l.text(90)}
 	for i, s := range writers {
 		found, follows, err := l.find(ctx, s, key)
@@ -60,8 +60,8 @@ func (l *load) tryClash(ctx context.Context, key string) (found bool, err error)
 			return false, err
 		}
 		meta := maps.Clone(found.Metadata)
-		meta["author"] = s.Name
-		written[i] = Change{Kind: Clash, Site: s.Name, Follows: follows, Object: described(key, bodies[i], found.ContentType, meta)}
+		meta["author"], over[i] = s.Where().Name, found.Tag
+		written[i] = Change{Kind: Clash, Site: s.Where().Name, Follows: follows, Object: described(key, bodies[i], found.ContentType, meta)}
 	}
 	// Each saves over what they have read, and only over that. So, if both are told that it is saved, neither write was in
 	// the other's past: a conflict without doubt.
@@ -70,7 +70,7 @@ func (l *load) tryClash(ctx context.Context, key string) (found bool, err error)
 	for i, s := range writers {
 		both.Go(func() {
 			<-barrier
-			answers[i] = s.put(ctx, written[i].Object, bodies[i], c.Object.ETag)
+			answers[i] = s.Put(ctx, written[i].Object, bodies[i], over[i])
 			written[i].Acked = time.Now()
 		})
 	}
@@ -110,8 +110,14 @@ func (l *load) until(ctx context.Context, key string, done func() (bool, error))
 
 // refused reports that a conditional write found something else than its writer had read.
 func refused(err error) bool {
-	var answer interface{ HTTPStatusCode() int }
-	return errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusPreconditionFailed
+	var (
+		s3    interface{ HTTPStatusCode() int }
+		gcs   *googleapi.Error
+		azure *azcore.ResponseError
+	)
+	return errors.As(err, &s3) && s3.HTTPStatusCode() == http.StatusPreconditionFailed ||
+		errors.As(err, &gcs) && gcs.Code == http.StatusPreconditionFailed ||
+		errors.As(err, &azure) && azure.StatusCode == http.StatusPreconditionFailed
 }
 
 // resolvedEverywhere reports that one of the writes is current at all replicas and the other is at all in a copy.
@@ -121,7 +127,7 @@ func (l *load) resolvedEverywhere(ctx context.Context, key string, written []Cha
 			continue
 		}
 		for _, s := range l.sites {
-			if !s.keeps(ctx, key, written[1-i].Object.ETag) {
+			if !keeps(ctx, s, key, written[1-i]) {
 				return false
 			}
 		}
@@ -132,21 +138,24 @@ func (l *load) resolvedEverywhere(ctx context.Context, key string, written []Cha
 
 func (l *load) everywhere(ctx context.Context, o Object) bool {
 	for _, s := range l.sites {
-		if !s.holds(ctx, o, false) {
+		if !isAt(ctx, s, o, false) {
 			return false
 		}
 	}
 	return true
 }
 
-// keeps reports whether a replica has a conflict copy of a key with a content.
-func (s *Site) keeps(ctx context.Context, key, etag string) bool {
-	out, err := s.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String(s.Bucket), Prefix: aws.String(config.ConflictPrefix + key + "/")})
+// keeps reports whether a site has a conflict copy of a key with the content that lost.
+func keeps(ctx context.Context, s Site, key string, lost Change) bool {
+	keys, err := s.List(ctx)
 	if err != nil {
-		return false // it is asked again
+		return false
 	}
-	for _, o := range out.Contents {
-		if strings.Trim(aws.ToString(o.ETag), `"`) == etag {
+	for k, o := range keys {
+		if !strings.HasPrefix(k, config.ConflictPrefix+key+"/") || o.Size != lost.Object.Size {
+			continue
+		}
+		if o, err = s.Read(ctx, k); err == nil && o.SHA256 == lost.Object.SHA256 {
 			return true
 		}
 	}

@@ -1,6 +1,8 @@
-// Package demo shows the whole thing at work on one machine, with nothing to install: three replicas on three real S3
-// servers (package s3server), real notifications, the pipeline as it is deployed, a workload written with the SDK that any
-// user would take, and a check that believes none of it but lists and reads the replicas by itself.
+// Package demo shows the whole thing at work on one machine, with nothing to install: replicas at three clouds, the pipeline
+// as it is deployed, a workload written with the SDKs that any user would take, and a check that believes none of it but
+// lists and reads the replicas by itself. For the clouds stand real servers with real notifications: versitygw for Amazon S3
+// (package s3server), fake-gcs-server for Google Cloud Storage (gcsserver) and, where it is installed, Azurite for Azure Blob
+// Storage (azurite); else the third replica is at S3, too.
 //
 // Every number in a Summary is measured. What is in the replicas is known from the workload's own Ledger, from plain
 // reads, and from what the servers notify; the pipeline is asked only for its request counters and its conflict records.
@@ -14,6 +16,7 @@ package demo
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,7 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
-	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/child"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 )
@@ -34,13 +37,20 @@ import (
 // GroupName is the name of the demo's group.
 const GroupName = "demo"
 
-// accessKey of all demo servers; the secret is another one in each run.
+// accessKey of all S3 servers; the secret is another one in each run.
 const accessKey = "demo"
+
+// account is the one at Azurite.
+const account = "bucketmeshdemo"
+
+// credentialsName is the name of all credentials in the configuration.
+const credentialsName = "DEMO"
 
 // Options of a run. Only Server is required; zero values have the defaults that are named.
 type Options struct {
-	// Server is a command whose program calls s3server.Serve with its standard streams; it is called once per server.
+	// Server is a command whose program calls Serve with its standard streams; it is called once per server.
 	Server   func(ctx context.Context) *exec.Cmd
+	Azurite  string       // path of the program; default: none, the third replica is at S3
 	Progress Progress     // default: nobody is told
 	Logger   *slog.Logger // of the pipeline; default: only errors, to standard error
 	Dir      string       // for all data, removed at the end; default: a new folder in the system's one for such things
@@ -84,15 +94,18 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Demo is a running demo: three servers and the pipeline between them. Make one with Start.
+// Demo is a running demo: servers of three clouds and the pipeline between them. Make one with Start.
 type Demo struct {
 	opts    Options
 	dir     string
 	gate    *gate
-	servers []*s3server.Server
-	sites   []*Site
+	servers []*child.Process
+	sites   []Site
+	notes   []string
 	mesh    *pipeline.Pipeline
 	token   string // with which the servers prove themselves to the normalizer
+	secret  string // of the account at the S3 servers
+	key     string // of the account at Azurite
 	ledger  *Ledger
 	watch   *watch
 }
@@ -107,7 +120,8 @@ func Start(ctx context.Context, opts Options) (*Demo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start demo: make folder: %w", err)
 	}
-	d := &Demo{opts: opts, dir: dir, ledger: &Ledger{}, token: rand.Text()}
+	d := &Demo{opts: opts, dir: dir, ledger: &Ledger{}, notes: []string{}, token: rand.Text(), secret: rand.Text()}
+	d.key = base64.StdEncoding.EncodeToString([]byte(rand.Text()))
 	if err := d.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start demo: %w", err), d.Close())
 	}
@@ -140,8 +154,9 @@ func (d *Demo) startPipeline(ctx context.Context) (*pipeline.Pipeline, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what is wrong where
 	}
-	secrets := map[string]string{}
-	secrets["BUCKETMESH_DEMO_ACCESS_KEY_ID"], secrets["BUCKETMESH_DEMO_SECRET_ACCESS_KEY"] = accessKey, d.Secret()
+	const name = "BUCKETMESH_" + credentialsName
+	secrets := map[string]string{name + "_ACCOUNT_KEY": d.key}
+	secrets[name+"_ACCESS_KEY_ID"], secrets[name+"_SECRET_ACCESS_KEY"] = accessKey, d.secret
 	p, err := pipeline.Start(ctx, pipeline.Options{
 		Group: group, DataDir: filepath.Join(d.dir, "bucketmesh"), Listen: "127.0.0.1:0", Tokens: []string{d.token},
 		LookupEnv: func(name string) (string, bool) { v, ok := secrets[name]; return v, ok }, Logger: d.opts.Logger,
@@ -157,61 +172,35 @@ func (d *Demo) Document() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata: {name: %s}\nspec:\n  replicas:\n", config.APIVersion, config.Kind, GroupName)
 	for _, s := range d.sites {
-		fmt.Fprintf(&b, "  - {name: %s, url: %q, mode: ReadWrite}\n", s.Name, replicaURL(s))
+		fmt.Fprintf(&b, "  - {name: %s, url: %q, mode: ReadWrite}\n", s.Where().Name, s.URL())
 	}
 	b.WriteString("  conflicts:\n  - {match: \"**\", policy: keep-both}\n")
 	return b.String()
 }
 
-func (d *Demo) startServers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	d.servers, d.sites = make([]*s3server.Server, len(regions)), make([]*Site, len(regions))
-	secret := rand.Text()
-	var all errgroup.Group // not one with a context: a server that is starting is closed by Close
-	for i, name := range regions {
-		all.Go(func() error {
-			s, err := s3server.Start(ctx, d.opts.Server(context.WithoutCancel(ctx)), s3server.Options{
-				Name: name, Dir: filepath.Join(d.dir, name), AccessKey: accessKey, SecretKey: secret, Bucket: bucketOf(name),
-				Webhook: d.gate.url(name, d.token), Cleanup: d.dir,
-			})
-			if err != nil {
-				return err
-			}
-			d.servers[i], d.sites[i] = s, newSite(name, s)
-			return nil
-		})
-	}
-	return all.Wait()
-}
-
-func bucketOf(region string) string { return "media-" + region }
-
-// replicaURL is a site as the configuration names it.
-func replicaURL(s *Site) string {
-	return "s3://" + s.Bucket + "?endpoint=" + s.Endpoint + "&dialect=versitygw&credentials=DEMO"
-}
-
 // Sites are the replicas.
-func (d *Demo) Sites() []*Site { return d.sites }
+func (d *Demo) Sites() []Site { return d.sites }
 
-// Secret is the secret key of all servers' one account.
-func (d *Demo) Secret() string { return d.servers[0].SecretKey }
+// Notes say what this demo can't show, and why.
+func (d *Demo) Notes() []string { return d.notes }
 
-// AccessKey is the access key of all servers' one account.
-func (d *Demo) AccessKey() string { return accessKey }
+// Secret is the secret key of the account at the S3 servers.
+func (d *Demo) Secret() string { return d.secret }
+
+// AccountKey is the key of the account at Azurite.
+func (d *Demo) AccountKey() string { return d.key }
 
 // Gone is told when a server ends that should not.
 func (d *Demo) Gone(ctx context.Context) error {
 	var all errgroup.Group
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, s := range d.servers {
+	for i, s := range d.servers {
 		all.Go(func() error {
 			defer cancel()
 			select {
 			case <-s.Gone():
-				return errkind.New(errkind.Unavailable, "server %s ended: %s", s.Name, s.Log())
+				return errkind.New(errkind.Unavailable, "server %s ended: %s", regions[i], s.Log())
 			case <-ctx.Done():
 				return nil
 			}

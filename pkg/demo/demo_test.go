@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(role) == "" {
 		os.Exit(m.Run())
 	}
-	if err := s3server.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+	if err := demo.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

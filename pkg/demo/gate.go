@@ -3,13 +3,11 @@ package demo
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,21 +17,13 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
 )
 
-// Notification is what a server said of itself, as far as the demo looks into it.
-type Notification struct {
-	Site    string
-	Key     string
-	ETag    string // without quotes; "" for a delete
-	Deleted bool
-	At      time.Time // when it came
-}
-
 // gate is the address that the servers notify. The servers want to tell somebody that they start before the pipeline can
 // be there, which needs the servers; so the gate is first, and later leads to the pipeline. What passes is also told to
 // the demo, which learns from it when a change has arrived where.
 //
-// These servers tell everything once and give up after three seconds. The gate tries again, as Amazon does: the demo is
-// about synchronizing, and losing notifications is another exercise (bucketmesh sync).
+// The S3 servers tell everything once and give up after three seconds. The gate tries again, as Amazon does: the demo is
+// about synchronizing, and losing notifications is another exercise (bucketmesh sync). For the others it is one webhook as
+// any: Pub/Sub (package gcsserver stands in for its push) and Event Grid (the gate of package emulator) try again themselves.
 type gate struct {
 	server *http.Server
 	addr   string
@@ -49,8 +39,6 @@ type gate struct {
 const delivery = 30 * time.Second
 
 const maxNotification = 1 << 20 // bytes
-
-const notifyPath = s3.PathPrefix
 
 func openGate(ctx context.Context, tell func(Notification)) (*gate, error) {
 	var lc net.ListenConfig
@@ -72,8 +60,12 @@ func openGate(ctx context.Context, tell func(Notification)) (*gate, error) {
 }
 
 // url is where a replica's server posts to: the normalizer's own path, with the secret that proves who it is.
-func (g *gate) url(replica, token string) string {
-	return "http://bucketmesh:" + token + "@" + g.addr + notifyPath + replica
+func (g *gate) url(prefix, replica, token string) string {
+	to := "bucketmesh:" + token + "@" + g.addr + prefix + replica
+	if prefix != s3.PathPrefix { // Pub/Sub and Event Grid have a query for it
+		to = g.addr + prefix + replica + "?token=" + token
+	}
+	return "http://" + to
 }
 
 // lead opens the gate: what comes goes to the normalizer at a URL.
@@ -105,10 +97,10 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// The demo looks first: when the pipeline acts, the demo knows why.
-	for _, n := range read(strings.TrimPrefix(r.URL.Path, notifyPath), body, now) {
+	for _, n := range read(r.URL.Path, body, now) {
 		g.tell(n)
 	}
-	status, err := g.forward(*next+r.URL.Path, r.Header, body)
+	status, err := g.forward(*next+r.URL.RequestURI(), r.Header, body)
 	if err != nil {
 		http.Error(w, "the normalizer does not take it", http.StatusBadGateway)
 		return
@@ -135,35 +127,4 @@ func (g *gate) forward(to string, header http.Header, body []byte) (status int, 
 		}
 		return res.StatusCode, nil
 	}, backoff.WithMaxElapsedTime(delivery))
-}
-
-// read is deliberately not the product's decoder: the demo must not see with the eyes of what it checks.
-func read(site string, body []byte, at time.Time) []Notification {
-	var message struct {
-		Records []struct {
-			EventName string `json:"eventName"`
-			S3        struct {
-				Object struct {
-					Key  string `json:"key"`
-					ETag string `json:"eTag"`
-				} `json:"object"`
-			} `json:"s3"`
-		}
-	}
-	if err := json.Unmarshal(body, &message); err != nil {
-		return nil // not ours to judge; the normalizer gets it
-	}
-	var out []Notification
-	for _, r := range message.Records {
-		n := Notification{Site: site, Key: r.S3.Object.Key, ETag: strings.Trim(r.S3.Object.ETag, `"`), At: at}
-		switch {
-		case strings.Contains(r.EventName, "ObjectCreated:"):
-		case strings.Contains(r.EventName, "ObjectRemoved:"):
-			n.Deleted, n.ETag = true, ""
-		default:
-			continue
-		}
-		out = append(out, n)
-	}
-	return out
 }

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -48,20 +49,33 @@ func (d *Demo) Play(ctx context.Context, out io.Writer) error {
 // guide is what a person needs to play.
 func (d *Demo) guide() string {
 	var b strings.Builder
-	us, eu := d.sites[0], d.sites[1]
-	b.WriteString("\nThe three replicas stay up until Ctrl-C. Change something with any S3 tool:\n\n")
-	fmt.Fprintf(&b, "  export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_DEFAULT_REGION=us-east-1\n", accessKey, d.Secret())
-	for _, s := range d.sites {
-		fmt.Fprintf(&b, "  %-4s %s  bucket %s\n", s.Name, s.Endpoint, s.Bucket)
+	guides := make([]Guide, len(d.sites))
+	b.WriteString("\nThe three replicas stay up until Ctrl-C. Change something with the tools of their providers:\n\n")
+	said := map[string]bool{}
+	for i, s := range d.sites {
+		guides[i] = s.Guide()
+		for _, line := range guides[i].Setup {
+			if !said[line] {
+				fmt.Fprintf(&b, "  %s\n", line)
+			}
+			said[line] = true
+		}
 	}
-	at := func(s *Site, rest string) { fmt.Fprintf(&b, "  aws --endpoint-url %s %s\n", s.Endpoint, rest) }
-	b.WriteString("\nA change in one region, read in another:\n\n")
-	at(us, "s3 cp README.md s3://"+us.Bucket+"/hello.md")
-	at(eu, "s3 cp s3://"+eu.Bucket+"/hello.md -")
+	for _, s := range d.sites {
+		at := s.Where()
+		fmt.Fprintf(&b, "  %-4s %-6s %s  bucket %s (%s)\n", at.Name, at.Provider, at.Endpoint, at.Bucket, at.Server)
+	}
+	key := func(line, key string) string { return strings.ReplaceAll(line, "KEY", key) }
+	b.WriteString("\nA change in one region, read in the others:\n\n")
+	fmt.Fprintf(&b, "  %s <README.md\n", key(guides[0].Write, "hello.md"))
+	for _, g := range guides[1:] {
+		fmt.Fprintf(&b, "  %s\n", key(g.Read, "hello.md"))
+	}
 	b.WriteString("\nTwo writes at once, and what became of them:\n\n")
-	fmt.Fprintf(&b, "  (echo us | aws --endpoint-url %s s3 cp - s3://%s/both.txt) & (echo eu | aws --endpoint-url %s s3 cp - s3://%s/both.txt); wait\n",
-		us.Endpoint, us.Bucket, eu.Endpoint, eu.Bucket)
-	at(eu, "s3 ls --recursive s3://"+eu.Bucket+"/"+config.ConflictPrefix)
+	fmt.Fprintf(&b, "  (echo us | %s) & (echo eu | %s); wait\n", key(guides[0].Write, "both.txt"), key(guides[1].Write, "both.txt"))
+	for _, g := range guides {
+		fmt.Fprintf(&b, "  %s\n", key(g.List, config.ConflictPrefix))
+	}
 	return b.String()
 }
 
@@ -76,10 +90,17 @@ type live struct {
 
 // seen is the last change of a key.
 type seen struct {
-	what string // the tag, or that it is a delete
-	from string
-	at   time.Time
-	here map[string]bool
+	md5     string // of the contents; "" if nobody told
+	deleted bool
+	from    string
+	at      time.Time
+	here    map[string]bool
+}
+
+// same reports whether a replica tells of the change itself. Not all tell of the bytes: then a replica that has not told yet
+// is taken to tell of this change.
+func (s *seen) same(n Notification) bool {
+	return s.deleted == n.Deleted && !s.here[n.Site] && (s.md5 == n.MD5 || s.md5 == "" || n.MD5 == "")
 }
 
 // remembered bounds the keys that live knows; a key that was forgotten is news again.
@@ -99,22 +120,23 @@ func (l *live) notified(n Notification) {
 	if strings.HasPrefix(n.Key, config.ConflictPrefix) || strings.HasPrefix(n.Key, config.ReservedPrefix) {
 		return // what a conflict was like is told by its event
 	}
-	what, verb := n.ETag, "wrote"
+	verb := "wrote"
 	if n.Deleted {
-		what, verb = "deleted", "deleted"
+		verb = "deleted"
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.changes[n.Key]
-	if c == nil || c.what != what || c.here[n.Site] {
+	if c == nil || !c.same(n) {
 		if len(l.changes) >= remembered {
 			clear(l.changes)
 		}
-		l.changes[n.Key] = &seen{what: what, from: n.Site, at: n.At, here: map[string]bool{n.Site: true}}
+		l.changes[n.Key] = &seen{md5: n.MD5, deleted: n.Deleted, from: n.Site, at: n.At, here: map[string]bool{n.Site: true}}
 		l.say("%s  %-4s %s %s", n.At.Format("15:04:05.000"), n.Site, verb, n.Key)
 		return
 	}
 	c.here[n.Site] = true
+	c.md5 = cmp.Or(c.md5, n.MD5)
 	if len(c.here) == len(l.names) {
 		l.say("%s       %s is everywhere, %d ms after %s told of it", n.At.Format("15:04:05.000"), n.Key, n.At.Sub(c.at).Milliseconds(), c.from)
 	}

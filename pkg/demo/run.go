@@ -16,7 +16,7 @@ import (
 // Run runs the workload on a started demo, waits until everything is quiet and checks the result.
 func (d *Demo) Run(ctx context.Context) (*Summary, error) {
 	begin := time.Now()
-	s := &Summary{Seed: d.opts.Seed, Group: GroupName, ConflictsFound: []ConflictSummary{}}
+	s := &Summary{Seed: d.opts.Seed, Group: GroupName, ConflictsFound: []ConflictSummary{}, Notes: d.Notes()}
 	l := newLoad(d)
 	start := d.requests()
 	trouble := l.all(ctx, s)
@@ -123,8 +123,11 @@ func (d *Demo) summarize(ctx context.Context, s *Summary, replicas map[string]Sn
 	s.Changes = len(changes)
 	s.Propagation = propagation(changes)
 	for _, site := range d.sites {
-		r := ReplicaSummary{Name: site.Name, Provider: site.Provider, Endpoint: site.Endpoint, Bucket: site.Bucket, Written: map[Kind]int{}}
-		for key, o := range replicas[site.Name] {
+		at := site.Where()
+		r := ReplicaSummary{
+			Name: at.Name, Provider: at.Provider, Server: at.Server, Endpoint: at.Endpoint, Bucket: at.Bucket, Written: map[Kind]int{},
+		}
+		for key, o := range replicas[at.Name] {
 			r.Objects++
 			r.Bytes += o.Size
 			if strings.HasPrefix(key, ".") {
@@ -132,7 +135,7 @@ func (d *Demo) summarize(ctx context.Context, s *Summary, replicas map[string]Sn
 			}
 		}
 		for _, c := range changes {
-			if c.Site == site.Name {
+			if c.Site == at.Name {
 				r.Written[c.Kind]++
 			}
 		}

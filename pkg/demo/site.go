@@ -4,53 +4,71 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
-	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
 )
 
-// reservedMetadata is the prefix of the metadata that bucketmesh adds to what it writes. Users' tools see it; it is not
-// part of what users wrote.
-const reservedMetadata = "bucketmesh-"
-
-// Site is a replica as a user's tool sees it: an endpoint, a bucket, a plain client.
-type Site struct {
+// Place is where a replica is.
+type Place struct {
 	Name     string
-	Provider string
+	Provider string // s3, gcs or azblob, as in the configuration
+	Server   string // the program that stands in for the provider
 	Endpoint string
 	Bucket   string
-	Client   *s3.Client
+	// EditsUntold: the provider notifies nobody of changes of metadata. Only a scan finds those, so the demo's users make none.
+	EditsUntold bool
 }
 
-func newSite(name string, s *s3server.Server) *Site {
-	return &Site{
-		Name: name, Provider: "versitygw", Endpoint: s.Endpoint(), Bucket: s.Bucket,
-		Client: s3.New(s3.Options{
-			Region: "us-east-1", BaseEndpoint: aws.String(s.Endpoint()), UsePathStyle: true,
-			Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
-			HTTPClient:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}},
-		}),
-	}
+// Where is p itself.
+func (p Place) Where() Place { return p }
+
+// Site is a replica as a user's tool sees it: what its provider's own SDK does, and none of bucketmesh's drivers.
+type Site interface {
+	Where() Place
+	// URL is the replica as the configuration names it.
+	URL() string
+	// Put writes a small object, over the one with the tag that the user has read, if there is one.
+	Put(ctx context.Context, o Object, body, over string) error
+	// Upload writes o.Size bytes in parts.
+	Upload(ctx context.Context, o Object, body io.Reader) error
+	// Edit replaces metadata and content type of exactly the object that was read; its bytes stay.
+	Edit(ctx context.Context, o Object) error
+	Remove(ctx context.Context, key string) error
+	// Head reads everything of an object but its bytes; ok is false if there is none.
+	Head(ctx context.Context, key string) (o Object, ok bool, err error)
+	// Read reads an object to its last byte.
+	Read(ctx context.Context, key string) (Object, error)
+	// List is every key of the bucket with its tag and size, but for what bucketmesh keeps there for itself.
+	List(ctx context.Context) (map[string]Object, error)
+	// Guide is how a person does it.
+	Guide() Guide
 }
+
+// Guide are lines for a shell.
+type Guide struct {
+	Setup []string // once
+	Write string   // standard input to KEY
+	Read  string   // KEY to standard output
+	List  string   // the keys that begin with KEY
+}
+
+// partSize of the user's own uploads in parts; the copy is free to choose another one.
+const partSize = 8 << 20
 
 // Object is an object as it was read.
 type Object struct {
 	Key         string
-	ETag        string // without quotes
+	Tag         string // what a condition names: an ETag, or generations. It says nothing at any other site.
+	MD5         string // of the bytes, hexadecimal; "" if the server does not tell
 	Size        int64
 	SHA256      string // of the bytes; "" if they were not read
 	ContentType string
@@ -67,120 +85,56 @@ func (o Object) Identity() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// usersOwn leaves out the metadata that bucketmesh adds to what it writes: users' tools see them, and they are not part of
+// what users wrote. Azure has no "-" in names.
 func usersOwn(metadata map[string]string) map[string]string {
 	own := map[string]string{}
 	for k, v := range metadata {
-		if k = strings.ToLower(k); !strings.HasPrefix(k, reservedMetadata) {
+		if k = strings.ToLower(k); !strings.HasPrefix(k, "bucketmesh-") && !strings.HasPrefix(k, "bucketmesh_") {
 			own[k] = v
 		}
 	}
 	return own
 }
 
-// put writes a small object, over the one with the tag that the user has read, if there is one.
-func (s *Site) put(ctx context.Context, o Object, body string, over string) error {
-	in := &s3.PutObjectInput{
-		Bucket: aws.String(s.Bucket), Key: aws.String(o.Key), Body: strings.NewReader(body),
-		ContentType: aws.String(o.ContentType), Metadata: o.Metadata,
-	}
-	if over != "" {
-		in.IfMatch = aws.String(`"` + over + `"`)
-	}
-	if _, err := s.Client.PutObject(ctx, in); err != nil {
-		return fmt.Errorf("put %s at %s: %w", o.Key, s.Name, err)
-	}
-	return nil
-}
-
-// edit replaces the metadata of an object; its bytes stay.
-func (s *Site) edit(ctx context.Context, o Object) error {
-	_, err := s.Client.CopyObject(ctx, &s3.CopyObjectInput{
-		Bucket: aws.String(s.Bucket), Key: aws.String(o.Key), CopySource: aws.String(s.Bucket + "/" + escape(o.Key)),
-		CopySourceIfMatch: aws.String(`"` + o.ETag + `"`), MetadataDirective: types.MetadataDirectiveReplace,
-		ContentType: aws.String(o.ContentType), Metadata: o.Metadata,
-	})
-	if err != nil {
-		return fmt.Errorf("edit metadata of %s at %s: %w", o.Key, s.Name, err)
-	}
-	return nil
-}
-
-// escape is a key in a URL, with its slashes.
-func escape(key string) string {
-	parts := strings.Split(key, "/")
-	for i, p := range parts {
-		parts[i] = url.PathEscape(p)
-	}
-	return strings.ReplaceAll(strings.Join(parts, "/"), "+", "%2B")
-}
-
-func (s *Site) remove(ctx context.Context, key string) error {
-	_, err := s.Client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(s.Bucket), Key: aws.String(key)})
-	if err != nil {
-		return fmt.Errorf("delete %s at %s: %w", key, s.Name, err)
-	}
-	return nil
-}
-
-// Head reads everything of an object but its bytes; ok is false if there is none.
-func (s *Site) Head(ctx context.Context, key string) (o Object, ok bool, err error) {
-	out, err := s.Client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: aws.String(s.Bucket), Key: aws.String(key)})
-	var answer interface{ HTTPStatusCode() int }
-	if errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusNotFound {
-		return Object{}, false, nil
-	}
-	if err != nil {
-		return Object{}, false, fmt.Errorf("head %s at %s: %w", key, s.Name, err)
-	}
-	return Object{
-		Key: key, ETag: strings.Trim(aws.ToString(out.ETag), `"`), Size: aws.ToInt64(out.ContentLength),
-		ContentType: aws.ToString(out.ContentType), Metadata: usersOwn(out.Metadata),
-	}, true, nil
-}
-
-// Read reads an object to its last byte.
-func (s *Site) Read(ctx context.Context, key string) (Object, error) {
-	out, err := s.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(s.Bucket), Key: aws.String(key)})
-	if err != nil {
-		return Object{}, fmt.Errorf("get %s at %s: %w", key, s.Name, err)
-	}
-	defer func() { _ = out.Body.Close() }()
+// digest reads a body to its end, and notes what it was.
+func (o *Object) digest(body io.Reader) (err error) {
 	h := sha256.New()
-	n, err := io.Copy(h, out.Body)
-	if err != nil {
-		return Object{}, fmt.Errorf("read %s at %s: %w", key, s.Name, err)
-	}
-	return Object{
-		Key: key, ETag: strings.Trim(aws.ToString(out.ETag), `"`), Size: n, SHA256: hex.EncodeToString(h.Sum(nil)),
-		ContentType: aws.ToString(out.ContentType), Metadata: usersOwn(out.Metadata),
-	}, nil
+	o.Size, err = io.Copy(h, body)
+	o.SHA256 = hex.EncodeToString(h.Sum(nil))
+	return err //nolint:wrapcheck // the caller says what was read
 }
 
-// List is every key of the bucket with its tag and size, but for what bucketmesh keeps there for itself.
-func (s *Site) List(ctx context.Context) (map[string]Object, error) {
-	all := map[string]Object{}
-	pages := s3.NewListObjectsV2Paginator(s.Client, &s3.ListObjectsV2Input{Bucket: aws.String(s.Bucket)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", s.Name, err)
-		}
-		for _, o := range page.Contents {
-			key := aws.ToString(o.Key)
-			if strings.HasPrefix(key, config.ReservedPrefix) {
-				continue
-			}
-			all[key] = Object{Key: key, ETag: strings.Trim(aws.ToString(o.ETag), `"`), Size: aws.ToInt64(o.Size)}
-		}
-	}
-	return all, nil
+// reserved keys are bucketmesh's own.
+func reserved(key string) bool { return strings.HasPrefix(key, config.ReservedPrefix) }
+
+// userClient is a tool's way to a server.
+func userClient() *http.Client {
+	return &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 }
 
-// Snapshot reads the whole bucket, some objects at once.
-func (s *Site) Snapshot(ctx context.Context, parallel int) (map[string]Object, error) {
+// isAt asks a site whether it holds an object, or is without it. Trouble is a no: it will be asked again.
+func isAt(ctx context.Context, s Site, want Object, gone bool) bool {
+	o, ok, err := s.Head(ctx, want.Key)
+	if err != nil || gone || !ok {
+		return err == nil && gone && !ok
+	}
+	if o.MD5 != "" && want.MD5 != "" && o.MD5 != want.MD5 || o.Size != want.Size {
+		return false
+	}
+	if o.SHA256 = want.SHA256; o.MD5 == "" && o.Identity() == want.Identity() { // all but the bytes
+		if o, err = s.Read(ctx, want.Key); err != nil {
+			return false
+		}
+	}
+	return o.Identity() == want.Identity()
+}
+
+// contents reads a whole site, some objects at once.
+func contents(ctx context.Context, s Site, parallel int) (Snapshot, error) {
 	keys, err := s.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, err //nolint:wrapcheck // says "list" and where
 	}
 	found := make(chan Object, len(keys))
 	var all errgroup.Group
@@ -191,14 +145,14 @@ func (s *Site) Snapshot(ctx context.Context, parallel int) (map[string]Object, e
 			if err == nil {
 				found <- o
 			}
-			return err
+			return err //nolint:wrapcheck // says "read", what and where
 		})
 	}
 	if err := all.Wait(); err != nil {
-		return nil, err
+		return nil, err //nolint:wrapcheck // as above
 	}
 	close(found)
-	objects := make(map[string]Object, len(keys))
+	objects := make(Snapshot, len(keys))
 	for o := range found {
 		objects[o.Key] = o
 	}

@@ -17,6 +17,7 @@ type Summary struct {
 	Replicas       []ReplicaSummary  `json:"replicas"`
 	ConflictsFound []ConflictSummary `json:"conflictsFound"`
 	Differences    []string          `json:"differences"`
+	Notes          []string          `json:"notes"` // what the demo could not show, and why
 	LostContents   []string          `json:"lostContents"`
 
 	Group          string `json:"group"`
@@ -51,7 +52,8 @@ func small(changes int, spent object.Snapshot, replicas int) Cost {
 // ReplicaSummary is one replica at the end.
 type ReplicaSummary struct {
 	Name     string       `json:"name"`
-	Provider string       `json:"provider"`
+	Provider string       `json:"provider"` // s3, gcs or azblob
+	Server   string       `json:"server"`   // that stands in for it: versitygw, fake-gcs-server or azurite
 	Endpoint string       `json:"endpoint"`
 	Bucket   string       `json:"bucket"`
 	Objects  int          `json:"objects"` // conflict copies included

@@ -24,13 +24,16 @@ type watch struct {
 // arrival is a change on its way.
 type arrival struct {
 	origin  string
-	key     string
-	etag    string // "" for a delete; a multipart tag says nothing elsewhere, see matches
+	want    Object // of a delete only the key
 	kind    Kind
 	left    map[string]bool // replicas that do not have it yet
 	last    time.Time
 	arrived chan struct{} // closed when left is empty
+	ask     chan string   // replicas that told of something which may be it
 }
+
+// asksKept are those that wait to be made; with one more a replica is asked as if its notification was lost.
+const asksKept = 16
 
 // pollAfter is how long to wait for a notification before a replica is asked, and pollEvery how often it is.
 const (
@@ -50,8 +53,10 @@ func (w *watch) listen(f func(Notification)) {
 }
 
 // expect is called before a change is made, so that no notification can come too early.
-func (w *watch) expect(origin string, kind Kind, key, etag string) *arrival {
-	a := &arrival{origin: origin, key: key, etag: etag, kind: kind, left: map[string]bool{}, arrived: make(chan struct{})}
+func (w *watch) expect(origin string, kind Kind, want Object) *arrival {
+	a := &arrival{
+		origin: origin, want: want, kind: kind, left: map[string]bool{}, arrived: make(chan struct{}), ask: make(chan string, asksKept),
+	}
 	for _, n := range w.names {
 		if n != origin {
 			a.left[n] = true
@@ -59,7 +64,7 @@ func (w *watch) expect(origin string, kind Kind, key, etag string) *arrival {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.awaited[key] = append(w.awaited[key], a)
+	w.awaited[want.Key] = append(w.awaited[want.Key], a)
 	return a
 }
 
@@ -71,24 +76,48 @@ func (w *watch) forget(a *arrival) {
 }
 
 func (w *watch) drop(a *arrival) {
-	w.awaited[a.key] = slices.DeleteFunc(w.awaited[a.key], func(b *arrival) bool { return a == b })
+	w.awaited[a.want.Key] = slices.DeleteFunc(w.awaited[a.want.Key], func(b *arrival) bool { return a == b })
 }
 
-func (a *arrival) matches(n Notification) bool {
-	if n.Deleted || a.kind == Delete {
-		return n.Deleted && a.kind == Delete
+// match is what a notification says of an arrival.
+type match int
+
+const (
+	other match = iota
+	same
+	unclear // the replica has to be asked
+)
+
+func (a *arrival) matches(n Notification) match {
+	switch {
+	case n.Deleted && a.kind == Delete:
+		return same
+	case n.Deleted || a.kind == Delete:
+		return other
+	case a.kind == Edit, n.MD5 == "", a.want.MD5 == "": // what is new of an edit are not the bytes
+		return unclear
+	case n.MD5 == a.want.MD5:
+		return same
 	}
-	// The tag of a multipart upload depends on its parts, which the copy is free to choose.
-	return n.ETag == a.etag || strings.Contains(a.etag, "-")
+	return other
 }
 
 // notified takes a notification.
 func (w *watch) notified(n Notification) {
 	w.mu.Lock()
 	for _, a := range slices.Clone(w.awaited[n.Key]) {
-		if a.left[n.Site] && a.matches(n) {
+		if !a.left[n.Site] {
+			continue
+		}
+		switch a.matches(n) {
+		case same:
 			w.arrive(a, n.Site, n.At)
-			break
+		case unclear:
+			select {
+			case a.ask <- n.Site:
+			default:
+			}
+		case other:
 		}
 	}
 	listener := w.listener
@@ -122,41 +151,39 @@ func (w *watch) missing(a *arrival) []string {
 	return names
 }
 
-// wait waits until a change is everywhere and returns when that was. want is what the replicas have to hold then.
-func (w *watch) wait(ctx context.Context, a *arrival, sites []*Site, want Object) (time.Time, error) {
+// wait waits until a change is everywhere and returns when that was: when its notifications came or, where they do not say
+// enough, when the replicas had been asked and held it.
+func (w *watch) wait(ctx context.Context, a *arrival, sites []Site) (time.Time, error) {
 	poll := time.NewTimer(pollAfter)
 	defer poll.Stop()
 	for {
 		select {
 		case <-a.arrived:
 			return a.last, nil
+		case name := <-a.ask:
+			w.look(ctx, a, name, sites)
 		case <-poll.C:
 			for _, name := range w.missing(a) {
-				i := slices.IndexFunc(sites, func(s *Site) bool { return s.Name == name })
-				if sites[i].holds(ctx, want, a.kind == Delete) {
-					w.mu.Lock()
-					if a.left[name] {
-						w.arrive(a, name, time.Now())
-					}
-					w.mu.Unlock()
-				}
+				w.look(ctx, a, name, sites)
 			}
 			poll.Reset(pollEvery)
 		case <-ctx.Done():
 			w.forget(a)
 			return time.Time{}, errkind.New(errkind.Unavailable, "%s of %s at %s did not come to %s: %w",
-				a.kind, a.key, a.origin, strings.Join(w.missing(a), ", "), fmt.Errorf("wait for change: %w", ctx.Err()))
+				a.kind, a.want.Key, a.origin, strings.Join(w.missing(a), ", "), fmt.Errorf("wait for change: %w", ctx.Err()))
 		}
 	}
 }
 
-// holds asks a replica whether it holds an object, or is without it. Trouble is a no: it will be asked again.
-func (s *Site) holds(ctx context.Context, want Object, gone bool) bool {
-	o, ok, err := s.Head(ctx, want.Key)
-	if err != nil || gone || !ok {
-		return err == nil && gone && !ok
+// look asks a replica whether a change has arrived.
+func (w *watch) look(ctx context.Context, a *arrival, name string, sites []Site) {
+	i := slices.IndexFunc(sites, func(s Site) bool { return s.Where().Name == name })
+	if !isAt(ctx, sites[i], a.want, a.kind == Delete) {
+		return
 	}
-	o.SHA256 = want.SHA256 // a HEAD does not tell
-	multipart := strings.Contains(want.ETag, "-")
-	return (o.ETag == want.ETag || multipart) && o.Identity() == want.Identity()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.left[name] {
+		w.arrive(a, name, time.Now())
+	}
 }

@@ -2,7 +2,7 @@ package demo
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // an ETag is an MD5: it identifies, it does not protect
+	"crypto/md5" //nolint:gosec // it identifies, it does not protect
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -38,7 +38,7 @@ var folders = []folder{
 // oddNames are keys that programs like to get wrong.
 var oddNames = []string{"größe 1+1", "a%20b", "日本語", "q?x=1&y=#2", "it's (here)", "dots..and~tildes"}
 
-// load writes, with the SDK, what users would write. Everything follows from the seed but for the time.
+// load writes, with the providers' own SDKs, what users would write. Everything follows from the seed but for the time.
 type load struct {
 	*Demo
 	rnd  *rand.Rand // for one goroutine: who plans
@@ -55,14 +55,14 @@ func newLoad(d *Demo) *load {
 // task is one change to be made at a site.
 type task struct {
 	kind Kind
-	site *Site
+	site Site
 	key  string
 	body string // put
 	// object makes what is written out of what the user finds there (the zero Object for a create).
 	object func(found Object) Object
 }
 
-func (l *load) anySite() *Site { return l.sites[l.rnd.IntN(len(l.sites))] }
+func (l *load) anySite() Site { return l.sites[l.rnd.IntN(len(l.sites))] }
 
 // text makes n bytes that no other object has.
 func (l *load) text(n int) string {
@@ -78,7 +78,7 @@ func (l *load) text(n int) string {
 func described(key, body, contentType string, metadata map[string]string) Object {
 	sum, tag := sha256.Sum256([]byte(body)), md5.Sum([]byte(body)) //nolint:gosec // see the import
 	return Object{
-		Key: key, Size: int64(len(body)), SHA256: hex.EncodeToString(sum[:]), ETag: hex.EncodeToString(tag[:]),
+		Key: key, Size: int64(len(body)), SHA256: hex.EncodeToString(sum[:]), MD5: hex.EncodeToString(tag[:]),
 		ContentType: contentType, Metadata: metadata,
 	}
 }
@@ -96,7 +96,7 @@ func (l *load) creates(n int) []task {
 		site := l.anySite()
 		key := f.name + "/" + name + f.suffix
 		body := l.text(f.min + l.rnd.IntN(f.max-f.min))
-		meta := map[string]string{"author": site.Name, "camera": fmt.Sprintf("no-%d", l.rnd.IntN(9))}
+		meta := map[string]string{"author": site.Where().Name, "camera": fmt.Sprintf("no-%d", l.rnd.IntN(9))}
 		tasks = append(tasks, task{kind: Create, site: site, key: key, body: body, object: func(Object) Object {
 			return described(key, body, f.contentType, meta)
 		}})
@@ -111,18 +111,19 @@ func (l *load) overwrites(keys []string) []task {
 		site, body := l.anySite(), l.text(200+l.rnd.IntN(4000))
 		tasks = append(tasks, task{kind: Overwrite, site: site, key: key, body: body, object: func(found Object) Object {
 			meta := maps.Clone(found.Metadata)
-			meta["revised-at"] = site.Name
+			meta["revised_at"] = site.Where().Name // a name that Azure takes, too
 			return described(key, body, found.ContentType, meta)
 		}})
 	}
 	return tasks
 }
 
-// edits plans changes of metadata and content type with the same bytes.
+// edits plans changes of metadata and content type with the same bytes, at sites that tell of such changes.
 func (l *load) edits(keys []string) []task {
 	var tasks []task
+	told := slices.DeleteFunc(slices.Clone(l.sites), func(s Site) bool { return s.Where().EditsUntold })
 	for i, key := range keys {
-		tasks = append(tasks, task{kind: Edit, site: l.anySite(), key: key, object: func(found Object) Object {
+		tasks = append(tasks, task{kind: Edit, site: told[l.rnd.IntN(len(told))], key: key, object: func(found Object) Object {
 			found.Metadata = maps.Clone(found.Metadata)
 			found.Metadata["rating"] = fmt.Sprintf("%d", 1+i%5)
 			if i%4 == 0 {
@@ -162,7 +163,7 @@ func (l *load) run(ctx context.Context, stage string, tasks []task) error {
 				return err
 			}
 			waiting.Go(func() {
-				at, err := l.watch.wait(within, a, l.sites, c.Object)
+				at, err := l.watch.wait(within, a, l.sites)
 				if err != nil {
 					late.Add(1)
 					return
@@ -190,7 +191,7 @@ func (l *load) run(ctx context.Context, stage string, tasks []task) error {
 
 // make makes one change: it reads what is there, writes, and notes what was acknowledged.
 func (l *load) make(ctx context.Context, t task) (c Change, a *arrival, err error) {
-	c = Change{Kind: t.kind, Site: t.site.Name}
+	c = Change{Kind: t.kind, Site: t.site.Where().Name}
 	var found Object
 	if t.kind != Create {
 		if found, c.Follows, err = l.find(ctx, t.site, t.key); err != nil {
@@ -198,14 +199,14 @@ func (l *load) make(ctx context.Context, t task) (c Change, a *arrival, err erro
 		}
 	}
 	c.Object = t.object(found)
-	a = l.watch.expect(t.site.Name, t.kind, t.key, c.Object.ETag)
+	a = l.watch.expect(t.site.Where().Name, t.kind, c.Object)
 	switch t.kind {
 	case Delete:
-		err = t.site.remove(ctx, t.key)
+		err = t.site.Remove(ctx, t.key)
 	case Edit:
-		err = t.site.edit(ctx, c.Object)
+		err = t.site.Edit(ctx, c.Object)
 	default:
-		err = t.site.put(ctx, c.Object, t.body, found.ETag)
+		err = t.site.Put(ctx, c.Object, t.body, found.Tag)
 	}
 	if err != nil {
 		l.watch.forget(a)
@@ -217,7 +218,7 @@ func (l *load) make(ctx context.Context, t task) (c Change, a *arrival, err erro
 
 // find reads what is at a site and makes sure that it is what was last written to the key anywhere: then, and only then,
 // a change that is made there follows it.
-func (l *load) find(ctx context.Context, at *Site, key string) (Object, []int, error) {
+func (l *load) find(ctx context.Context, at Site, key string) (Object, []int, error) {
 	last, ok := l.ledger.last(key)
 	if !ok {
 		return Object{}, nil, errkind.New(errkind.Invalid, "find %s: it was never written", key)
@@ -227,7 +228,7 @@ func (l *load) find(ctx context.Context, at *Site, key string) (Object, []int, e
 		return Object{}, nil, err
 	}
 	if found.Identity() != last.Identity {
-		return Object{}, nil, errkind.New(errkind.Conflict, "find %s at %s: it is not what was last written to it", key, at.Name)
+		return Object{}, nil, errkind.New(errkind.Conflict, "find %s at %s: it is not what was last written to it", key, at.Where().Name)
 	}
 	return found, []int{last.ID}, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/bucketmesh/bucketmesh/pkg/demo/child"
 	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 	var err error
 	switch os.Getenv(role) {
 	case "server":
-		err = s3server.Serve(context.Background(), os.Stdin, os.Stdout)
+		err = child.Serve(context.Background(), os.Stdin, os.Stdout, map[string]child.Run{s3server.Kind: s3server.Run})
 	case "parent":
 		err = parent()
 	case "mute": // a program that isn't a server
@@ -53,7 +54,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func child(as string) *exec.Cmd {
+func self(as string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), role+"="+as)
 	return cmd
@@ -65,7 +66,7 @@ func parent() error {
 	if err := json.Unmarshal([]byte(os.Getenv("OPTIONS")), &opts); err != nil {
 		return err
 	}
-	s, err := s3server.Start(context.Background(), child("server"), opts)
+	s, err := s3server.Start(context.Background(), self("server"), opts)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func start(t *testing.T, opts s3server.Options) *s3server.Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := s3server.Start(ctx, child("server"), opts)
+	s, err := s3server.Start(ctx, self("server"), opts)
 	if err != nil {
 		t.Fatalf("start server: %v", err)
 	}
@@ -267,7 +268,7 @@ func TestServerDiesWithItsParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := child("parent")
+	cmd := self("parent")
 	cmd.Env = append(cmd.Env, "OPTIONS="+string(text))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -321,15 +322,15 @@ func reach(t *testing.T, endpoint string) error {
 func TestStartTellsWhatWentWrong(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, err := s3server.Start(ctx, child("mute"), options(t, ""))
+	_, err := s3server.Start(ctx, self("mute"), options(t, ""))
 	if !errkind.Is(err, errkind.Unavailable) || !strings.Contains(err.Error(), "no server here") {
 		t.Errorf("a program that is no server: %v", err)
 	}
-	_, err = s3server.Start(ctx, child("server"), options(t, "http://127.0.0.1:1/nobody"))
+	_, err = s3server.Start(ctx, self("server"), options(t, "http://127.0.0.1:1/nobody"))
 	if !errkind.Is(err, errkind.Unavailable) || !strings.Contains(err.Error(), "test event") {
 		t.Errorf("nobody listens at the webhook: %v", err)
 	}
-	if _, err = s3server.Start(ctx, child("server"), s3server.Options{Name: "x", Dir: "y", Bucket: "z"}); !errkind.Is(err, errkind.Invalid) {
+	if _, err = s3server.Start(ctx, self("server"), s3server.Options{Name: "x", Dir: "y", Bucket: "z"}); !errkind.Is(err, errkind.Invalid) {
 		t.Errorf("no credentials: %v", err)
 	}
 }

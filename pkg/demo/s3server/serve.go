@@ -1,13 +1,10 @@
 package s3server
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +19,7 @@ import (
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
 
+	"github.com/bucketmesh/bucketmesh/pkg/demo/child"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
 
@@ -36,68 +34,43 @@ const (
 	heap           = 192 << 20 // bytes after which the collector works harder: three servers share a laptop
 )
 
-// Serve is the child's side: it reads Options from stdin, serves, says so on stdout, and ends with stdin. Call it from
-// main; it changes the process's working directory and standard output.
-func Serve(ctx context.Context, stdin io.Reader, stdout *os.File) error {
-	in := bufio.NewReader(stdin)
-	line, err := in.ReadBytes('\n')
+// Run is the child's side. It serves one gateway in this process, whose working directory it changes.
+func Run(ctx context.Context, spec child.Spec, ready func(endpoint string)) error {
+	opts, err := child.Options[Options](spec)
 	if err != nil {
-		return errkind.New(errkind.Invalid, "serve s3: read options: %w", err)
-	}
-	var opts Options
-	if err := json.Unmarshal(line, &opts); err != nil {
-		return errkind.New(errkind.Invalid, "serve s3: decode options: %w", err)
+		return err //nolint:wrapcheck // says "serve"
 	}
 	if err := opts.validate(); err != nil {
 		return err
 	}
 	debug.SetMemoryLimit(heap)
-	// The library prints to os.Stdout, which belongs to the greeting.
-	os.Stdout = os.Stderr
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	orphan := make(chan bool, 1)
-	go func() {
-		rest, _ := io.ReadAll(io.LimitReader(in, int64(len(farewell)))) // an end of any kind is an end
-		orphan <- string(rest) != farewell
-		cancel()
-	}()
 	var served error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		served = serve(ctx, opts, func(endpoint string) error {
-			return json.NewEncoder(stdout).Encode(hello{Endpoint: endpoint})
-		})
+		served = serve(ctx, opts, spec.Dir, ready)
 	}()
 	select {
 	case <-ended:
-		if ctx.Err() == nil {
-			return served // it never served, or broke down; the parent sees the process end and asks why
-		}
+		return served
 	case <-ctx.Done():
-		// The library waits for clients to close their connections. Nobody is left who needs an answer: the data go now.
-		select {
-		case <-ended:
-		case <-time.After(grace):
-		}
 	}
-	err = os.RemoveAll(opts.Dir)
-	if <-orphan && opts.Cleanup != "" {
-		err = errors.Join(err, os.RemoveAll(opts.Cleanup))
+	// The library waits for clients to close their connections. Nobody is left who needs an answer.
+	select {
+	case <-ended:
+	case <-time.After(grace):
 	}
-	return err
+	return nil
 }
 
 // serve runs the gateway on a free port until ctx ends. The library can't tell which port the system gave it, so one is
 // looked for beforehand; should another process take it in between, the next one is tried.
-func serve(ctx context.Context, opts Options, ready func(endpoint string) error) error {
-	objects := filepath.Join(opts.Dir, "objects")
+func serve(ctx context.Context, opts Options, dir string, ready func(endpoint string)) error {
+	objects := filepath.Join(dir, "objects")
 	if err := os.MkdirAll(filepath.Join(objects, opts.Bucket), 0o700); err != nil {
 		return fmt.Errorf("serve s3: make folder: %w", err)
 	}
-	store, extra, err := attributes(opts, objects)
+	store, extra, err := attributes(opts.Sidecar, dir, objects)
 	if err != nil {
 		return err
 	}
@@ -114,10 +87,7 @@ func serve(ctx context.Context, opts Options, ready func(endpoint string) error)
 			RootUserAccess: opts.AccessKey, RootUserSecret: opts.SecretKey, Region: "us-east-1",
 			Ports: []string{addr}, MaxConnections: maxConnections, MaxRequests: maxRequests, MultipartMaxParts: maxParts,
 			EventWebhookURL: opts.Webhook, Quiet: true, KeepAlive: true,
-			S3Options: append(extra, s3api.WithOnListen(func() {
-				// A parent that is gone closes stdin as well, and that ends us.
-				_ = ready("http://" + addr)
-			})),
+			S3Options: append(extra, s3api.WithOnListen(func() { ready("http://" + addr) })),
 		})
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			break
@@ -130,11 +100,11 @@ func serve(ctx context.Context, opts Options, ready func(endpoint string) error)
 // together with them; or in files of their own, where the file system has no such attributes (some container file
 // systems, tmpfs of older kernels). The library writes those before it publishes an object, and removes folders that another
 // request is about to use: only requests that do not overlap find everything as it should be.
-func attributes(opts Options, objects string) (meta.MetadataStorer, []s3api.Option, error) {
-	if !opts.Sidecar && (meta.XattrMeta{}).StoreAttribute(nil, objects, "", "bucketmesh-test", []byte("1")) == nil {
+func attributes(sidecar bool, root, objects string) (meta.MetadataStorer, []s3api.Option, error) {
+	if !sidecar && (meta.XattrMeta{}).StoreAttribute(nil, objects, "", "bucketmesh-test", []byte("1")) == nil {
 		return meta.XattrMeta{}, nil, nil
 	}
-	dir := filepath.Join(opts.Dir, "attributes")
+	dir := filepath.Join(root, "attributes")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("serve s3: make folder: %w", err)
 	}

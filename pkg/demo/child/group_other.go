@@ -1,8 +1,11 @@
 //go:build !unix
 
-package s3server
+package child
 
 import "os/exec"
 
 // detach does nothing where there are no process groups.
 func detach(*exec.Cmd) {}
+
+// endGroup does nothing where there are no process groups.
+func endGroup(int) {}

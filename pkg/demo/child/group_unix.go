@@ -1,6 +1,6 @@
 //go:build unix
 
-package s3server
+package child
 
 import (
 	"os/exec"
@@ -14,4 +14,9 @@ func detach(cmd *exec.Cmd) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
+}
+
+// endGroup ends what a child that crashed has left of its group: the program that it ran.
+func endGroup(pid int) {
+	_ = syscall.Kill(-pid, syscall.SIGKILL) // there is no such group: nothing was left
 }
