@@ -74,7 +74,7 @@ func (b *batcher) flush(ctx context.Context) {
 	answers := make([]error, len(all))
 	for i := range answers {
 		if answers[i] = err; err == nil {
-			answers[i] = errUnanswered
+			answers[i] = &smithy.GenericAPIError{Code: "Unanswered", Message: "the answer does not say what became of it", Fault: smithy.FaultServer}
 		}
 	}
 	if err == nil {
@@ -100,5 +100,3 @@ func answer(answers []error, id *string, err error) {
 		answers[i] = err
 	}
 }
-
-var errUnanswered = &smithy.GenericAPIError{Code: "Unanswered", Message: "the answer does not say what became of it", Fault: smithy.FaultServer}
