@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/receive"
 )
 
 func TestOnlyWhoNamesNeitherTokensNorTopicsIsOpenAndThenOnLoopbackAlone(t *testing.T) {
@@ -18,6 +19,9 @@ func TestOnlyWhoNamesNeitherTokensNorTopicsIsOpenAndThenOnLoopbackAlone(t *testi
 		{"nothing, network", Options{Listen: "0.0.0.0:0"}, true, true},
 		{"topics, loopback", Options{Listen: "127.0.0.1:0", Topics: topics}, false, false},
 		{"topics, network", Options{Listen: "0.0.0.0:0", Topics: topics}, false, false},
+		{"push accounts, network", Options{Listen: "0.0.0.0:0", Push: receive.Push{Audience: "a", Accounts: []string{"a@x"}}}, false, false},
+		{"push audience, network", Options{Listen: "0.0.0.0:0", Push: receive.Push{Audience: "a"}}, false, false},
+		{"push keys, network", Options{Listen: "0.0.0.0:0", Push: receive.Push{KeysURL: "https://keys.example/"}}, true, true},
 		{"tokens, network", Options{Listen: "0.0.0.0:0", Tokens: tokens}, false, false},
 	} {
 		if got := tt.o.open(); got != tt.open {
