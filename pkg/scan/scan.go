@@ -263,7 +263,7 @@ func tagOf(a *driver.Attrs) string {
 	return a.ETag
 }
 
-// agrees reports whether a listing shows what the row says of a replica. Listings tell no metadata and, in some servers,
+// agrees reports whether a listing shows what the row says of a replica. Listings tell no metadata (GCS tells of its edits) and, in some servers,
 // other fractions of a second than a HEAD does.
 func agrees(r state.Replica, a *driver.Attrs) bool {
 	if r.Status != state.StatusOK || r.Tentative != "" || r.Print.Present != (a != nil) {
@@ -271,6 +271,9 @@ func agrees(r state.Replica, a *driver.Attrs) bool {
 	}
 	if a == nil {
 		return true
+	}
+	if a.Metageneration != "" && r.Print.Metageneration != "" && a.Metageneration != r.Print.Metageneration {
+		return false
 	}
 	return tagOf(a) == r.Print.Tag && r.Print.ModTime != 0 && time.Unix(0, r.Print.ModTime).Unix() == a.ModTime.Unix()
 }

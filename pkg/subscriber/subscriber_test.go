@@ -152,6 +152,28 @@ func TestRenameIsAboutBothKeys(t *testing.T) {
 	}
 }
 
+func TestChangedDirectoriesAreLookedThrough(t *testing.T) {
+	s, _, _ := newSync(t)
+	var below []string
+	s.Below = func(_ context.Context, replica, prefix string) error {
+		below = append(below, replica+":"+prefix)
+		return nil
+	}
+	for _, e := range []cloudevents.Event{
+		object(t, event.PrefixChanged, "p/dir/", nil),
+		object(t, event.PrefixChanged, "elsewhere/", nil),
+		object(t, event.PrefixChanged, "p/new/", func(_ *event.Meta, o *event.Object) { o.Rename = &event.Rename{From: "p/old/", To: "p/new/"} }),
+		object(t, event.PrefixChanged, "", nil), // which one it was could not be told
+	} {
+		if err := s.Handle(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"us:dir/", "us:old/", "us:new/", "us:"}; !slices.Equal(below, want) {
+		t.Errorf("looked below %q, want %q", below, want)
+	}
+}
+
 func TestResolvedConflictIsReconciledWithoutHint(t *testing.T) {
 	s, e, _ := newSync(t)
 	for _, group := range []string{"media", "other"} {

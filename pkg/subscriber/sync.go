@@ -27,6 +27,8 @@ type Sync struct {
 	Dirty  Dirtier
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Below has every key looked at that a replica holds below a prefix, or that the state has there.
+	Below func(ctx context.Context, replica, prefix string) error
 	// Scan does what a scan.requested event asks for; it may stop early with a retryable error and go on at the next
 	// delivery. Nil: such events are acknowledged and nothing is done, because the process has a timer of its own.
 	Scan func(ctx context.Context, s event.Scan) error
@@ -39,6 +41,8 @@ func (s *Sync) Handle(ctx context.Context, e cloudevents.Event) error {
 		return s.resolved(ctx, e)
 	case e.Type() == event.ScanRequested:
 		return s.scan(ctx, e)
+	case e.Type() == event.PrefixChanged:
+		return s.prefix(ctx, e)
 	case e.Type() == event.SyncFailed:
 		return s.failed(ctx, e)
 	case e.Type() == event.ObjectSuperseded:
@@ -121,6 +125,36 @@ func (s *Sync) object(ctx context.Context, e cloudevents.Event) error {
 			h := HintOf(e, o, at.Replica.Name)
 			if err := s.reconcile(ctx, e, at.Key, &h); err != nil {
 				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prefix handles a change of a directory: which keys it was about is not told.
+func (s *Sync) prefix(ctx context.Context, e cloudevents.Event) error {
+	o, err := event.ObjectOf(e)
+	if err != nil {
+		return fmt.Errorf("handle prefix event: %w", err)
+	}
+	prefixes := []string{o.Key}
+	if raw, err := o.RawKey(); err == nil {
+		prefixes[0] = raw
+	}
+	if o.Rename != nil {
+		prefixes = []string{o.Rename.From, o.Rename.To}
+	}
+	for _, r := range s.Group.Replicas {
+		for _, p := range prefixes {
+			below, ok := strings.CutPrefix(p, r.Prefix)
+			if !ok && strings.HasPrefix(r.Prefix, p) { // the whole replica is below it
+				below, ok = "", true
+			}
+			if !ok || r.Source() != e.Source() {
+				continue
+			}
+			if err := s.Below(ctx, r.Name, below); err != nil {
+				return fmt.Errorf("look below %q at %s: %w", below, r.Name, err)
 			}
 		}
 	}
