@@ -11,18 +11,15 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-
 	"github.com/bucketmesh/bucketmesh/pkg/demo"
-	"github.com/bucketmesh/bucketmesh/pkg/demo/s3server"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/azurite"
 )
 
 // role says that this program is to be a server.
@@ -67,39 +64,46 @@ func start(t *testing.T, opts demo.Options) *demo.Demo {
 }
 
 // facts are all objects of a replica, read here and not by the demo: key -> digest of bytes, type and metadata.
-func facts(t *testing.T, s *demo.Site) map[string]string {
+func facts(t *testing.T, d *demo.Demo, s demo.Site) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	pages := s3.NewListObjectsV2Paginator(s.Client, &s3.ListObjectsV2Input{Bucket: &s.Bucket})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(t.Context())
-		if err != nil {
-			t.Fatalf("list %s: %v", s.Name, err)
+	u := userOf(t, d, s)
+	for _, key := range u.list() {
+		if strings.HasPrefix(key, ".bucketmesh/") {
+			continue
 		}
-		for _, o := range page.Contents {
-			if strings.HasPrefix(*o.Key, ".bucketmesh/") {
-				continue
+		body, contentType, meta := u.get(key)
+		own := map[string]string{}
+		for k, v := range meta {
+			if k = strings.ToLower(k); !strings.HasPrefix(k, "bucketmesh-") && !strings.HasPrefix(k, "bucketmesh_x2d_") {
+				own[k] = v
 			}
-			got, err := s.Client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &s.Bucket, Key: o.Key})
-			if err != nil {
-				t.Fatalf("get %s: %v", *o.Key, err)
-			}
-			h := sha256.New()
-			_, err = io.Copy(h, got.Body)
-			_ = got.Body.Close()
-			if err != nil {
-				t.Fatalf("read %s: %v", *o.Key, err)
-			}
-			maps.DeleteFunc(got.Metadata, func(k, _ string) bool { return strings.HasPrefix(k, "bucketmesh-") })
-			found[*o.Key] = fmt.Sprint(hex.EncodeToString(h.Sum(nil)), aws.ToString(got.ContentType), got.Metadata)
 		}
+		sum := sha256.Sum256(body)
+		found[key] = fmt.Sprint(hex.EncodeToString(sum[:]), contentType, own)
 	}
 	return found
 }
 
+// azuriteProgram is that of hack/test.sh.
+func azuriteProgram(t *testing.T) string {
+	t.Helper()
+	path, err := azurite.Find(func(name string) (string, bool) {
+		path := os.Getenv(name)
+		if path == "" {
+			t.Fatalf("%s is not set: run hack/test.sh", name)
+		}
+		return path, true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // The whole demo, and its summary held against facts that are found out in another way.
 func TestDemo(t *testing.T) {
-	d := start(t, demo.Options{})
+	d := start(t, demo.Options{Azurite: azuriteProgram(t)})
 	s, err := d.Run(t.Context())
 	if err != nil {
 		t.Fatalf("run demo: %v", err)
@@ -107,14 +111,19 @@ func TestDemo(t *testing.T) {
 	if !s.OK() || !s.Converged || s.Lost != 0 || s.Conflicts < 1 {
 		t.Errorf("converged %v, lost %d, conflicts %d: %q %q", s.Converged, s.Lost, s.Conflicts, s.Differences, s.LostContents)
 	}
-	us := facts(t, d.Sites()[0])
+	providers(t, s, "s3 versitygw", "gcs fake-gcs-server", "azblob azurite")
+	us := facts(t, d, d.Sites()[0])
 	for i, site := range d.Sites() {
-		if found := facts(t, site); !maps.Equal(found, us) {
-			t.Errorf("%s is not as us: %d and %d objects", site.Name, len(found), len(us))
+		name := site.Where().Name
+		if found := facts(t, d, site); !maps.Equal(found, us) {
+			t.Errorf("%s is not as us: %d and %d objects", name, len(found), len(us))
 		}
 		if s.Replicas[i].Objects != len(us) {
-			t.Errorf("%s: the summary has %d objects of %d", site.Name, s.Replicas[i].Objects, len(us))
+			t.Errorf("%s: the summary has %d objects of %d", name, s.Replicas[i].Objects, len(us))
 		}
+	}
+	if n := s.Replicas[2].Written[demo.Edit]; n != 0 || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "edits of metadata") {
+		t.Errorf("%d edits at a site whose provider tells nobody of them; notes %q", n, s.Notes)
 	}
 	accounts(t, s, us)
 	costs(t, s)
@@ -124,6 +133,41 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("stop pipeline: %v", err)
 	}
 	tamper(t, d, s)
+}
+
+func providers(t *testing.T, s *demo.Summary, want ...string) {
+	t.Helper()
+	for i, r := range s.Replicas {
+		if got := r.Provider + " " + r.Server; got != want[i] {
+			t.Errorf("replica %s is %s, want %s", r.Name, got, want[i])
+		}
+	}
+}
+
+// Without Azurite, or with one that does not work, there is a demo all the same, and it says what it is not.
+func TestDemoWithoutAzurite(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "azurite")
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho no such module >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for program, note := range map[string]string{"": "Azurite was not found", broken: "no such module"} {
+		d := start(t, demo.Options{Azurite: program, Objects: 20, Large: 9 << 20})
+		s, err := d.Run(t.Context())
+		if err != nil {
+			t.Fatalf("run demo: %v", err)
+		}
+		if !s.OK() {
+			t.Errorf("converged %v, lost %d, conflicts %d: %q %q", s.Converged, s.Lost, s.Conflicts, s.Differences, s.LostContents)
+		}
+		providers(t, s, "s3 versitygw", "gcs fake-gcs-server", "s3 versitygw")
+		if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], note) {
+			t.Errorf("notes %q, want %q", s.Notes, note)
+		}
+		var text strings.Builder
+		if err := s.Text(&text); err != nil || !strings.Contains(text.String(), note) {
+			t.Errorf("the summary does not say it (%v):\n%s", err, text.String())
+		}
+	}
 }
 
 // accounts: what the summary says of changes and conflicts is in the replicas.
@@ -216,8 +260,8 @@ func prints(t *testing.T, s *demo.Summary) {
 		Requests    struct{ Get, Put, Head, List, Delete *int64 }
 		Propagation struct{ P50Millis, P99Millis *float64 }
 		Replicas    []struct {
-			Name, Provider, Endpoint string
-			Objects                  *int
+			Name, Provider, Server, Endpoint string
+			Objects                          *int
 		}
 		ConflictsFound []json.RawMessage
 		Differences    []string
@@ -250,21 +294,22 @@ func tamper(t *testing.T, d *demo.Demo, s *demo.Summary) {
 	}
 	keys = slices.DeleteFunc(keys, func(k string) bool { return slices.Contains(deleted, k) })
 
-	put(t, eu, keys[0], "tampered", nil)
+	userOf(t, d, eu).put(keys[0], "tampered")
 	notice(t, d, "other bytes in one replica", keys[0]+": the bytes are not the same in asia and eu", true)
-	_, err := asia.Client.CopyObject(t.Context(), &s3.CopyObjectInput{
-		Bucket: &asia.Bucket, Key: &keys[10], CopySource: aws.String(asia.Bucket + "/" + keys[10]),
-		MetadataDirective: types.MetadataDirectiveReplace, ContentType: aws.String("text/plain; charset=utf-8"), Metadata: map[string]string{"author": "mallory"},
-	})
-	if err != nil {
+	found, ok, err := asia.Head(t.Context(), keys[10])
+	if err != nil || !ok {
+		t.Fatalf("head: %v, %v", ok, err)
+	}
+	found.Metadata["author"] = "mallory"
+	if err := asia.Edit(t.Context(), found); err != nil {
 		t.Fatalf("tamper with metadata: %v", err)
 	}
 	notice(t, d, "other metadata in one replica", keys[10]+": the metadata are", true)
-	remove(t, eu, keys[12])
+	userOf(t, d, eu).remove(keys[12])
 	notice(t, d, "an object less in one replica", keys[12]+": it is in asia and not in eu", true)
 	for _, site := range d.Sites() {
-		put(t, site, deleted[0], "back", nil)
-		put(t, site, "nobody.txt", "wrote this", nil)
+		userOf(t, d, site).put(deleted[0], "back")
+		userOf(t, d, site).put("nobody.txt", "wrote this")
 	}
 	notice(t, d, "a deleted object is back everywhere", deleted[0]+": eu holds something that was", false)
 	notice(t, d, "an object that nobody wrote", "nobody.txt: it is there, and nobody wrote it", false)
@@ -273,7 +318,7 @@ func tamper(t *testing.T, d *demo.Demo, s *demo.Summary) {
 	for _, w := range c.Writes {
 		if w.Copy != "" {
 			for _, site := range d.Sites() {
-				remove(t, site, w.Copy)
+				userOf(t, d, site).remove(w.Copy)
 			}
 		}
 	}
@@ -304,21 +349,6 @@ func notice(t *testing.T, d *demo.Demo, what, line string, lost bool) {
 	}
 }
 
-func put(t *testing.T, s *demo.Site, key, body string, meta map[string]string) {
-	t.Helper()
-	_, err := s.Client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &s.Bucket, Key: &key, Body: strings.NewReader(body), Metadata: meta})
-	if err != nil {
-		t.Fatalf("put %s: %v", key, err)
-	}
-}
-
-func remove(t *testing.T, s *demo.Site, key string) {
-	t.Helper()
-	if _, err := s.Client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &s.Bucket, Key: &key}); err != nil {
-		t.Fatalf("delete %s: %v", key, err)
-	}
-}
-
 // page is a text that is written and read at the same time.
 type page struct {
 	mu   sync.Mutex
@@ -339,20 +369,22 @@ func (p *page) String() string {
 
 // A demo that is left to a person tells of what the person does, and ends when told to.
 func TestPlay(t *testing.T) {
-	d := start(t, demo.Options{})
+	d := start(t, demo.Options{Azurite: azuriteProgram(t)})
 	ctx, cancel := context.WithCancel(t.Context())
 	var out page
 	ended := make(chan error, 1)
 	go func() { ended <- d.Play(ctx, &out) }()
-	waitFor(t, &out, "aws --endpoint-url "+d.Sites()[1].Endpoint)
-	if !strings.Contains(out.String(), d.Secret()) {
-		t.Error("a person needs the secret key")
+	for _, s := range d.Sites() {
+		waitFor(t, &out, s.Where().Endpoint+"  bucket "+s.Where().Bucket)
 	}
-	put(t, d.Sites()[2], "hello.txt", "hello", nil)
+	if !strings.Contains(out.String(), d.Secret()) || !strings.Contains(out.String(), d.AccountKey()) {
+		t.Error("a person needs the secret keys")
+	}
+	userOf(t, d, d.Sites()[2]).put("hello.txt", "hello")
 	waitFor(t, &out, "asia wrote hello.txt")
 	waitFor(t, &out, "hello.txt is everywhere")
-	remove(t, d.Sites()[0], "hello.txt")
-	waitFor(t, &out, "us   deleted hello.txt")
+	userOf(t, d, d.Sites()[1]).remove("hello.txt")
+	waitFor(t, &out, "eu   deleted hello.txt")
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("play: %v", err)

@@ -39,7 +39,7 @@ func (s *gcsSite) URL() string { return "gs://" + s.Bucket + "?endpoint=" + s.En
 func (s *gcsSite) Guide() Guide {
 	at := s.Endpoint + "/storage/v1/b/" + s.Bucket + "/o"
 	return Guide{
-		Write: "curl -fsS -o /dev/null --data-binary @- '" + s.Endpoint + "/upload/storage/v1/b/" + s.Bucket + "/o?uploadType=media&name=KEY'",
+		Write: "curl -fsS -o /dev/null -H 'Content-Type: application/octet-stream' --data-binary @- '" + s.Endpoint + "/upload/storage/v1/b/" + s.Bucket + "/o?uploadType=media&name=KEY'",
 		Read:  "curl -fsS '" + at + "/KEY?alt=media'",
 		List:  "curl -fsS '" + at + "?prefix=KEY&fields=items(name)'",
 	}

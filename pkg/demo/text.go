@@ -27,19 +27,26 @@ func (s *Summary) Text(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nWhat was written where (%d changes, all acknowledged)\n\n", s.Changes)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "  \t")
+	fmt.Fprint(t, "  \t \t")
 	for _, k := range kinds {
 		fmt.Fprintf(t, "%s\t", short[k])
 	}
 	fmt.Fprint(t, "objects now\tbytes\t\n")
 	for _, r := range s.Replicas {
-		fmt.Fprintf(t, "  %s\t", r.Name)
+		fmt.Fprintf(t, "  %s\t%s\t", r.Name, r.Provider)
 		for _, k := range kinds {
 			fmt.Fprintf(t, "%d\t", r.Written[k])
 		}
 		fmt.Fprintf(t, "%d\t%s\t\n", r.Objects, bytesText(r.Bytes))
 	}
 	_ = t.Flush() // into memory
+	b.WriteString("\n")
+	for _, r := range s.Replicas {
+		fmt.Fprintf(&b, "  for %s at %s stands %s, bucket %s\n", r.Provider, r.Name, r.Server, r.Bucket)
+	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(&b, "  %s\n", note)
+	}
 
 	p := s.Propagation
 	fmt.Fprintf(&b, "\nHow long until it was everywhere (%d changes measured, from the writer's answer to the last replica)\n\n", p.Measured)
@@ -62,7 +69,7 @@ func (s *Summary) Text(out io.Writer) error {
 	r := s.Requests
 	fmt.Fprintf(&b, "  all %d changes: %d GET, %d PUT (of these %d for parts), %d HEAD, %d LIST, %d DELETE\n", s.Changes, r.Get, r.Put, r.Multipart, r.Head, r.List, r.Delete)
 
-	b.WriteString("\nChecked by listing and reading every object at every replica with a plain S3 client\n\n")
+	b.WriteString("\nChecked by listing and reading every object at every replica with the providers' own clients\n\n")
 	fmt.Fprintf(&b, "  %s all replicas are equal in keys, bytes, content types and metadata\n", mark(s.Converged))
 	fmt.Fprintf(&b, "  %s nothing was lost: each acknowledged content is current, knowingly overwritten, or kept as a conflict copy\n", mark(s.Lost == 0))
 	fmt.Fprintf(&b, "  %s a conflict was found, resolved and its loser kept\n", mark(s.Conflicts > 0))
