@@ -6,6 +6,7 @@
 #   hack/servers.sh restart SERVER...   down, then up, with the data kept
 #   hack/servers.sh wipe                down, then remove the data
 #   hack/servers.sh status              one line per server; exit code 1 if one of them is not healthy
+#   hack/servers.sh azurite             install Azurite (once, pinned), and print the path of its program
 #   hack/servers.sh env                 shell lines to be read with: eval "$(hack/servers.sh env)"
 #
 # SERVER is one of the names below, or minio for both of MinIO's; none means all. A restart keeps what a server has on
@@ -312,6 +313,7 @@ export BUCKETMESH_TEST_AZURE_BLOB=http://127.0.0.1:$(port azurite)
 export BUCKETMESH_TEST_AZURE_QUEUE=http://127.0.0.1:$(port azurite-queue)
 export BUCKETMESH_TEST_AZURE_ACCOUNT=$AZURE_ACCOUNT
 export BUCKETMESH_TEST_AZURE_KEY=$AZURE_KEY
+export BUCKETMESH_AZURITE='$NODE/node_modules/.bin/azurite'
 export BUCKETMESH_TEST_SQS=http://127.0.0.1:$(port sqs)
 export BUCKETMESH_E2E_NORMALIZER_ADDR=127.0.0.1:$NORMALIZER_PORT
 export BUCKETMESH_E2E_NOTIFY_TOKEN=$TOKEN
@@ -354,6 +356,10 @@ case $command in
       printf '%-10s 127.0.0.1:%-6s %s\n' "$server" "$(port "$server")" "$state"
     done
     exit "$rc"
+    ;;
+  azurite)
+    install_node
+    echo "$NODE/node_modules/.bin/azurite"
     ;;
   env) print_env ;;
   *)
