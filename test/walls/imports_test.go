@@ -56,13 +56,13 @@ var places = []struct {
 	},
 	{
 		libraries: []string{"cloud.google.com/go", "google.golang.org/api"},
-		folders:   []string{"pkg/object/gcs", "pkg/notifications/gcs", "pkg/transfer/storagetransfer", "pkg/pull/pubsub", "services/puller", "hack/pubsub", "test"},
-		reason:    "a provider's SDK stays behind the driver; hack/pubsub is the emulator that tests ask",
+		folders:   []string{"pkg/object/gcs", "pkg/notifications/gcs", "pkg/transfer/storagetransfer", "pkg/pull/pubsub", "services/puller", "pkg/demo", "hack/pubsub", "test"},
+		reason:    "a provider's SDK stays behind the driver; hack/pubsub is the emulator that tests ask; the demo's workload is a user with tools of their own",
 	},
 	{
 		libraries: []string{"github.com/Azure"},
-		folders:   []string{"pkg/object/azblob", "pkg/notifications/azure", "pkg/transfer/azure", "pkg/pull/azqueue", "services/puller", "test"},
-		reason:    "a provider's SDK stays behind the driver",
+		folders:   []string{"pkg/object/azblob", "pkg/notifications/azure", "pkg/transfer/azure", "pkg/pull/azqueue", "pkg/demo", "services/puller", "test"},
+		reason:    "a provider's SDK stays behind the driver; the demo's workload is a user with tools of their own",
 	},
 	{
 		libraries: []string{module + "/pkg/notifications"},
@@ -91,6 +91,11 @@ var places = []struct {
 		reason:    "servers are not part of the product, and one process can hold one of them only",
 	},
 	{
+		libraries: []string{"github.com/fsouza", "cloud.google.com/go/pubsub/v2/pstest"},
+		folders:   []string{"pkg/demo/gcsserver", "hack/pubsub", "test"},
+		reason:    "servers are not part of the product",
+	},
+	{
 		libraries: []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"},
 		folders:   []string{"pkg/state", "pkg/audit", "test"},
 		reason:    "SQL stays behind the store",
@@ -101,7 +106,7 @@ var places = []struct {
 		reason:    "only the command line talks to a terminal",
 	},
 	{
-		libraries: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "github.com/johannesboyne/gofakes3", "github.com/fsouza"},
+		libraries: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "github.com/johannesboyne/gofakes3"},
 		folders:   []string{"pkg/object/drivertest", "pkg/state/statetest", "pkg/state/postgres/pgtest", "pkg/audit/audittest", "pkg/pull/pulltest", "pkg/normalize/oidc/oidctest", "test"},
 		reason:    "test helpers do not belong into programs",
 	},
