@@ -106,8 +106,11 @@ func (w *writer) carryOut(ctx context.Context, op operation, source sight, rec *
 	return w.replica.put(ctx, op.key, bodyOf(w.seed, op.number, min(op.size, 4<<20)), p, condition{rec.conditional, rec.seen})
 }
 
-// lostBlocks: at Azure another write of the same key threw the staged blocks away. Nothing was written.
-func lostBlocks(err error) bool { return bloberror.HasCode(err, bloberror.InvalidBlockList) }
+// lostBlocks: at Azure, blocks wait at the key. Another write of it threw them away, or those of another upload (it may have been
+// given up) have ids of another length, which Azure does not let in beside. Nothing was written.
+func lostBlocks(err error) bool {
+	return bloberror.HasCode(err, bloberror.InvalidBlockList, bloberror.InvalidBlobOrBlock)
+}
 
 // keyLocks lets one writer at a time at a key.
 type keyLocks struct {
