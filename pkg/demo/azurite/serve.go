@@ -23,6 +23,9 @@ const (
 	heap = 128 << 20 // bytes, of the gate: it holds what is being written
 	// nodeHeap is for Azurite. What it stores is on disk.
 	nodeHeap = "--max-old-space-size=256"
+	// keepAlive is in seconds, and longer than the gate keeps its connections: who of the two closes one while the other
+	// sends a write loses it.
+	keepAlive = "120"
 )
 
 // Run is the child's side: Azurite, and the gate in front of it.
@@ -96,7 +99,7 @@ var listening = regexp.MustCompile(`Blob service .*successful.* (http://127\.0\.
 func start(ctx context.Context, opts Options, data string) (*running, error) {
 	ctx, stop := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, opts.Program, "--silent", "--location", data, "--skipApiVersionCheck", "--disableTelemetry",
-		"--blobHost", "127.0.0.1", "--blobPort", "0", "--queueHost", "127.0.0.1", "--queuePort", "0",
+		"--blobHost", "127.0.0.1", "--blobPort", "0", "--blobKeepAliveTimeout", keepAlive, "--queueHost", "127.0.0.1", "--queuePort", "0",
 		"--tableHost", "127.0.0.1", "--tablePort", "0")
 	cmd.Dir = data
 	cmd.Env = append(os.Environ(), "AZURITE_ACCOUNTS="+opts.Account+":"+opts.Key, "NODE_OPTIONS="+nodeHeap)

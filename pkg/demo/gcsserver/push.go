@@ -17,6 +17,7 @@ import (
 
 // Bounds of pushes.
 const (
+	streams      = 16 // the fake hands each of them one message in 10 ms
 	pushesAtOnce = 32
 	pushTimeout  = 30 * time.Second // of one request
 	pushFor      = 45 * time.Second // attempts for one message; then it is given back, and comes again
@@ -46,6 +47,7 @@ func push(ctx context.Context, webhook string) error {
 	to := &http.Client{Timeout: pushTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: pushesAtOnce}}
 	from := client.Subscriber(subscription)
 	from.ReceiveSettings.MaxOutstandingMessages = pushesAtOnce
+	from.ReceiveSettings.NumGoroutines = streams
 	err = from.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
 		body, err := json.Marshal(envelope{
 			Message:      message{Attributes: m.Attributes, Data: m.Data, MessageID: m.ID, PublishTime: m.PublishTime},
