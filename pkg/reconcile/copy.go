@@ -105,6 +105,10 @@ func (w *work) copyAll(ctx context.Context, s step, target *version.Version, led
 			return version.Content{}, fmt.Errorf("open source: %w", err)
 		}
 		w.body, w.attrs, w.of = body, attrs, s.source
+		// A tag names the bytes, on S3, and not what else was edited since the look.
+		if w.cfg.Mutant != UnpinnedRead && MetaHash(attrs.Properties) != s.row.Replicas[s.source].Print.MetaHash {
+			return version.Content{}, errkind.New(errkind.PreconditionFailed, "open source: its properties were edited since it was looked at")
+		}
 	}
 	dests := make([]transfer.Dest, len(orders))
 	for i, o := range orders {

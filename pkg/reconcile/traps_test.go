@@ -197,6 +197,26 @@ func TestSourceThatIsReplacedWhileItIsCopied(t *testing.T) {
 	}
 }
 
+// An edit of the metadata leaves an S3 ETag as it is: what is copied is what was looked at, or the destinations hold
+// something that the row doesn't know, and the user's next edit is in conflict with his last one.
+func TestMetadataThatIsEditedBetweenLookAndRead(t *testing.T) {
+	everywhere(t, "abc", func(t *testing.T, r *rig) {
+		edit := func(to string) { r.put("a", "content", driver.Properties{Metadata: map[string]string{"k": to}}) }
+		edit("first")
+		r.sites["a"].before = once(object.OpOpen, func() error { edit("second"); return nil })
+		r.sync(nil)
+		edit("third")
+		r.sync(nil)
+		r.rest()
+		for name, s := range r.sites {
+			if a, err := s.Stat(t.Context(), key, ""); err != nil || a.Metadata["k"] != "third" {
+				t.Errorf("%s holds %+v, %v", name, a, err)
+			}
+		}
+		r.wantCopies()
+	})
+}
+
 func TestWhatCanNotWorkIsRefused(t *testing.T) {
 	r := newRig(t, options{names: "ab"})
 	if out, err := r.engine.Reconcile(t.Context(), key, &reconcile.Hint{Replica: "zz", Kind: reconcile.Written, Tag: "t"}, 0); !errkind.Is(err, errkind.Invalid) {
