@@ -177,6 +177,26 @@ func TestForeignObjectUnderTheCopysKeyIsNotOverwritten(t *testing.T) {
 	})
 }
 
+// The resolver made the copy at b, from the same version there, and died. The copy travelled to a, and its mark did not.
+func TestTrapACopyThatTravelledHereHasNoMark(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		clash(r)
+		name := copyOf(r)
+		user := driver.Properties{ContentType: "text/css", Metadata: map[string]string{"by": "user"}}
+		made := user
+		made.Metadata = map[string]string{"by": "user", reconcile.MetaPreserves: name[strings.LastIndexByte(name, '/')+1:]}
+		r.putKey("b", name, "earlier", made)
+		r.putKey("a", name, "earlier", user)
+		r.wantSync(nil, reconcile.Conflicted)
+		if _, err := r.engine.Resolve(t.Context(), key); err != nil {
+			t.Errorf("resolve ended with %v", err)
+		}
+		r.rest()
+		r.wantAll("later")
+		r.wantCopies("earlier")
+	})
+}
+
 func TestConflictsOfLongKeys(t *testing.T) {
 	long := strings.Repeat("é", 512)
 	for name, k := range map[string]string{"1,024 bytes": long, "a folder": "dir/", "dots": "a/../b", "a copy": ".conflicts/x/y"} {

@@ -211,16 +211,34 @@ func retryable(err error) errkind.Kind {
 
 // verify is 4b.
 func (e *Engine) verify(ctx context.Context, at, name, mark string, want version.Content) error {
-	a, err := e.sites[at].Stat(ctx, name, "")
-	if err != nil {
+	switch ok, err := e.marked(ctx, at, name, mark, want); {
+	case err != nil:
 		return errkind.New(retryable(err), "verify conflict copy: %w", err)
-	}
-	got := contentOf(a)
-	if a.Metadata[MetaPreserves] == mark && got.Size == want.Size && got.Compare(want) != version.Different {
+	case ok:
 		return nil
+	}
+	// An earlier attempt, which the loser's twin at another replica was read for, may have made the copy there. It has come here
+	// like any object since then, and left its mark behind.
+	for _, m := range e.members {
+		switch ok, err := e.marked(ctx, m.Name, name, mark, want); {
+		case err != nil && !errkind.Is(err, errkind.NotFound):
+			return errkind.New(retryable(err), "verify conflict copy at %s: %w", m.Name, err)
+		case ok:
+			return nil
+		}
 	}
 	return errkind.New(errkind.Invalid, "verify conflict copy: %s at %s is another object than the version %s that it should preserve; "+
 		"move it away, then resolve again", name, at, mark)
+}
+
+// marked says whether a replica has the copy as it was made: the content, and the id of the version that it preserves.
+func (e *Engine) marked(ctx context.Context, at, name, mark string, want version.Content) (bool, error) {
+	a, err := e.sites[at].Stat(ctx, name, "")
+	if err != nil {
+		return false, err
+	}
+	got := contentOf(a)
+	return a.Metadata[MetaPreserves] == mark && got.Size == want.Size && got.Compare(want) != version.Different, nil
 }
 
 // resolved is 4c.
