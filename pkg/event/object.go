@@ -70,22 +70,39 @@ func NewObject(m Meta, o Object) (cloudevents.Event, error) {
 	}
 }
 
-// cleanNative makes the native record something that JSON can hold.
+// maxNote is the bytes of a note that are kept: a reason may quote what a sender wrote, and must leave room for the record.
+const maxNote = 2 << 10
+
+// note adds to what is said of the native record: what a dead letter is one for must not be lost.
+func note(o *Object, text string) {
+	if o.NativeNote != "" {
+		text = o.NativeNote + "; " + text
+	}
+	o.NativeNote = text
+}
+
+// cleanNative makes the native record something that JSON can hold, and shortens a note that is too long.
 func cleanNative(o *Object) {
+	if len(o.NativeNote) > maxNote {
+		o.NativeNote = strings.ToValidUTF8(o.NativeNote[:maxNote], "") + "…"
+	}
 	if len(o.Native) == 0 {
 		o.Native = nil
 		return
 	}
 	native, changed := validUTF8(o.Native)
 	if changed {
-		o.NativeNote = "bytes that are not UTF-8 were replaced"
+		note(o, "bytes that are not UTF-8 were replaced")
 	}
 	if !json.Valid(native) { // a string of it is better than nothing
 		native, _ = json.Marshal(string(native))
-		o.NativeNote = "not JSON: rendered as a string"
+		note(o, "not JSON: rendered as a string")
 	}
 	o.Native = native
 }
+
+// cut is how the note begins that a record was cut.
+const cut = "cut: the record has "
 
 // cutNative shortens the native record by at least excess bytes. What is left is a JSON string with the beginning of
 // the record, because half a record is no JSON.
@@ -95,10 +112,10 @@ func cutNative(o *Object, excess int) {
 		text = string(o.Native)
 	}
 	budget := len(o.Native) - excess - len(`"",`)
-	if !strings.HasPrefix(o.NativeNote, "cut") {
-		note := fmt.Sprintf("cut: the record has %d bytes and an event less than %d", len(text), MaxSize)
-		budget -= len(note) - len(o.NativeNote) + len(`"nativeNote":"",`)
-		o.NativeNote = note
+	if !strings.Contains(o.NativeNote, cut) {
+		before := len(o.NativeNote)
+		note(o, fmt.Sprintf("%s%d bytes and an event less than %d", cut, len(text), MaxSize))
+		budget -= len(o.NativeNote) - before + len(`"nativeNote":"",`)
 	}
 	end := 0
 	for i, r := range text {

@@ -58,8 +58,8 @@ func Path(r config.Replica) string {
 // maker makes the handler of one provider, for the paths that begin with prefix.
 type maker func(c Config) (prefix string, handler http.Handler, err error)
 
-// S3 takes the notifications of the group's S3 replicas, each at its Path, within the default serve.Limits, as all
-// handlers here do.
+// S3 takes the notifications of the group's S3 replicas, each at its Path, within serve.Limits, as all handlers here
+// do.
 func S3(c Config) (http.Handler, error) { return mount(c, newS3) }
 
 // GCS takes the notifications of the group's replicas at Google Cloud Storage.
@@ -87,7 +87,9 @@ func mount(c Config, makers ...maker) (http.Handler, error) {
 		}
 		mux.Handle(prefix, handler)
 	}
-	return serve.Limits{}.Handler(mux), nil // here, so that no program can leave it out
+	// Here, so that no program can leave it out. Each handler bounds its bodies by itself; of theirs the bound of Azure's is the
+	// largest, and a smaller one around it would lose what Event Grid sends only once.
+	return serve.Limits{MaxBody: azure.DefaultMaxBody}.Handler(mux), nil
 }
 
 // pushed are the replicas of a provider whose notifications are posted: those of the others are pulled out of a queue.

@@ -238,7 +238,7 @@ func (h *Handler) deliver(ctx context.Context, r *http.Request, route *Route, m 
 	h.meters.delivered(ctx, route.Name, m, done)
 	if n := len(done.Poison); n > 0 { // one line, however many there are
 		h.config.Logger.WarnContext(ctx, "notification put to the dead letters",
-			"store", route.Name, "poison", n, "reason", done.Poison[0].Reason)
+			"store", route.Name, "poison", n, "reason", brief(done.Poison[0].Reason))
 	}
 	return nil
 }
@@ -256,11 +256,23 @@ func (h *Handler) refuse(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	h.config.Logger.Log(ctx, level, "notification refused", "store", store, "status", status, "remote", r.RemoteAddr, "error", err)
+	h.config.Logger.Log(ctx, level, "notification refused", "store", store, "status", status, "remote", r.RemoteAddr,
+		"error", brief(err.Error()))
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(status)
+}
+
+// maxLogged is the bytes of a text in a log line that may quote a sender: strangers must not fill the log with few requests.
+const maxLogged = 1 << 10
+
+// brief is a text for a log line.
+func brief(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 }
 
 // statusOf: senders are sent away for good only if they are not who they must be. All else may work later.

@@ -140,3 +140,21 @@ func TestReasons(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Trap: refusals quote what a stranger wrote, such as the topic of a message of half a megabyte.
+func TestTrapStrangersDoNotFillTheLog(t *testing.T) {
+	var log strings.Builder
+	fails := refuse.New(errkind.PermissionDenied, refuse.Other, "topic %q is not allowed", strings.Repeat("\ue000", 100_000))
+	h, err := httpin.New(httpin.Config{
+		Prefix: "/x/", Routes: []httpin.Route{{Name: "a", Admit: admit(false, fails), Read: read}}, Sink: nowhere{}, DeadLetters: nowhere{},
+		Now: time.Now, Logger: slog.New(slog.NewJSONHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(h, http.MethodPost, "/x/a", http.NoBody)
+	do(h, strings.Repeat("M", 1<<20), "/x/a", http.NoBody)
+	if n := log.Len(); n == 0 || n > 8<<10 || !strings.Contains(log.String(), "topic") {
+		t.Errorf("%d bytes: %.300s", n, log.String())
+	}
+}
