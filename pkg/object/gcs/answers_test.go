@@ -162,6 +162,29 @@ func TestNotFoundAsksForTheBucket(t *testing.T) {
 	}
 }
 
+// TestTrapProxys404IsNoAbsence: it has no error document of GCS, and the bucket answered a moment ago. Had it been believed,
+// every object that was asked for would be deleted everywhere.
+func TestTrapProxys404IsNoAbsence(t *testing.T) {
+	for name, page := range map[string]string{"page": "<html><body>404 Not Found</body></html>", "json": `{"error":"not found"}`, "empty": ""} {
+		b := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, page)
+		})
+		if _, err := b.List(t.Context(), nil); err != nil { // the bucket is there
+			t.Fatal(err)
+		}
+		for op, call := range map[string]func(context.Context, driver.Bucket, driver.Precondition) error{
+			"stat": stat, "read": read, "put": put, "delete": remove,
+		} {
+			for _, cond := range []driver.Precondition{{}, {Match: "17"}} {
+				if err := call(t.Context(), b, cond); !errkind.Is(err, errkind.Unavailable) {
+					t.Errorf("%s, %s under %+v: %v (kind %s), want unavailable", name, op, cond, err, errkind.Of(err))
+				}
+			}
+		}
+	}
+}
+
 // TestServerSaysNothing, or nobody is there: the outcome is unknown, and every operation ends by itself.
 func TestServerSaysNothing(t *testing.T) {
 	done := make(chan struct{})

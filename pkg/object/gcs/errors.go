@@ -26,7 +26,7 @@ func (s *shared) fail(ctx context.Context, x *exchange, err error) error {
 	}
 	kind := kindOf(err)
 	if kind == errkind.NotFound {
-		if gone := s.missing(ctx, x); gone != nil {
+		if gone := s.missing(ctx, x, err); gone != nil {
 			return gone
 		}
 	}
@@ -113,16 +113,27 @@ func delay(x *exchange) time.Duration {
 	return hotKey
 }
 
-// missing looks into a 404: nil if it is the object that isn't there, an error if it is the bucket, or if nobody knows.
-func (s *shared) missing(ctx context.Context, x *exchange) error {
-	switch _, _, code := x.answer(); code {
-	case "NoSuchKey":
+// missing looks into a 404: nil if it is the object that isn't there, an error if it is the bucket, or if nobody knows. A 404
+// without an error document of GCS is somebody else's, a proxy's perhaps: nobody said that the object is not there.
+func (s *shared) missing(ctx context.Context, x *exchange, cause error) error {
+	_, _, code := x.answer()
+	api, _ := errors.AsType[*googleapi.Error](cause)
+	switch {
+	case code == "NoSuchKey":
 		s.alive.Seen()
 		return nil
-	case "NoSuchBucket":
+	case code == "NoSuchBucket":
 		return s.noBucket(nil)
+	case api == nil || len(api.Errors) == 0 || api.Errors[0].Reason != "notFound":
+		return errkind.New(errkind.Unavailable, "the answer 404 is not one of GCS: %w", cause)
 	}
 	return s.alive.Check(ctx, s.askForBucket) //nolint:wrapcheck // of askForBucket
+}
+
+// foreign tells whether an answer is a 404 that missing does not believe.
+func (x *exchange) foreign() bool {
+	status, _, code := x.answer()
+	return status == http.StatusNotFound && code == ""
 }
 
 // askForBucket lists one key: that takes no permission which the driver doesn't need anyway.

@@ -71,6 +71,11 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 	if err != nil {
 		err = b.fail(ctx, x, watch.Explain(err))
 		watch.Stop()
+		if x.foreign() { // fake-gcs-server says why in its JSON answers only
+			if _, _, merr := b.metadata(ctx, o); errkind.Is(merr, errkind.NotFound) || errkind.Is(merr, errkind.PreconditionFailed) {
+				err = merr
+			}
+		}
 		return nil, nil, err
 	}
 	b.alive.Seen()
