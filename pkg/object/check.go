@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/keypath"
 )
 
 func firstError(errs ...error) error {
@@ -29,20 +30,10 @@ func (b *Bucket) checkKey(key string) error {
 		return errkind.New(errkind.Invalid, "the key has %d bytes, the bucket allows %d", len(key), limit)
 	case !utf8.ValidString(key):
 		return errkind.New(errkind.Invalid, "the key %q is not UTF-8", key)
-	case caps.KeysAsPaths && uncleanPath(key):
+	case caps.KeysAsPaths && keypath.Unclean(key):
 		return errkind.New(errkind.Invalid, "the bucket's server would store the key %q under another name", key)
 	}
 	return nil
-}
-
-// uncleanPath tells whether a key has an empty, "." or ".." segment. An empty one at the end ("dir/") is fine.
-func uncleanPath(key string) bool {
-	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
-		if segment == "" || segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 func checkRead(o *driver.ReadOptions) error {

@@ -71,7 +71,7 @@ func unixNano(t time.Time) int64 {
 func MetaHash(p driver.Properties) string {
 	user := UserProperties(p)
 	if user.ContentType == "" && user.ContentEncoding == "" && user.ContentLanguage == "" && user.ContentDisposition == "" &&
-		user.CacheControl == "" && user.Expires == "" && len(user.Metadata) == 0 && len(user.Tags) == 0 {
+		user.CacheControl == "" && user.Expires == "" && len(user.Metadata) == 0 && len(user.Tags) == 0 && len(user.Extra) == 0 {
 		return ""
 	}
 	h := sha256.New()
@@ -86,7 +86,11 @@ func MetaHash(p driver.Properties) string {
 	} {
 		put(s)
 	}
-	for _, m := range []map[string]string{user.Metadata, user.Tags} {
+	parts := []map[string]string{user.Metadata, user.Tags}
+	if len(user.Extra) > 0 { // the hashes of all other objects stay what they were
+		parts = append(parts, user.Extra)
+	}
+	for _, m := range parts {
 		for _, k := range slices.Sorted(maps.Keys(m)) {
 			put(k)
 			put(m[k])

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/extra"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/headers"
 )
 
@@ -40,11 +41,11 @@ func encode(p driver.Properties) (native, error) {
 		return native{}, err
 	}
 	m := make(map[string]*string, len(p.Metadata)+1)
-	for k, v := range p.Metadata {
-		m[encodeName(k)] = value(v)
+	for k, v := range extra.Pack(p.Metadata, p.Extra) {
+		m[encodeName(k)] = new(headers.EncodeWord(v)) // Azure has no empty values
 	}
 	if p.Expires != "" {
-		m[expiresName] = value(p.Expires)
+		m[expiresName] = new(headers.EncodeWord(p.Expires))
 	}
 	size := 0
 	for k, v := range m {
@@ -60,15 +61,6 @@ func encode(p driver.Properties) (native, error) {
 		},
 		metadata: m, tags: p.Tags,
 	}, nil
-}
-
-// value is a metadata value as it is sent. Azure has no empty ones.
-func value(v string) *string {
-	s := headers.Encode(v)
-	if s == "" {
-		s = headers.Word("")
-	}
-	return &s
 }
 
 func contentType(s string) string {
@@ -103,7 +95,7 @@ func notInTags(r rune) bool {
 func decode(p driver.Properties, metadata map[string]*string) driver.Properties {
 	p.ContentType = contentType(p.ContentType)
 	for name, v := range metadata {
-		s := headers.Decode(str(v))
+		s := headers.DecodeWord(str(v)) // no other form is ours, and the service makes none
 		if strings.EqualFold(name, expiresName) {
 			p.Expires = s
 			continue
@@ -113,6 +105,7 @@ func decode(p driver.Properties, metadata map[string]*string) driver.Properties 
 		}
 		p.Metadata[decodeName(name)] = s
 	}
+	p.Metadata, p.Extra = extra.Unpack(p.Metadata)
 	return p
 }
 

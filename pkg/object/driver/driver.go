@@ -102,6 +102,9 @@ type Properties struct {
 	Expires            string            `json:"expires,omitempty"`
 	Metadata           map[string]string `json:"metadata,omitempty"`
 	Tags               map[string]string `json:"tags,omitempty"`
+	// Extra are properties that one provider alone has, by names of package extra ("gcs-custom-time"). That provider's driver
+	// gives the object the real thing; all others keep them in metadata of bucketmesh's own.
+	Extra map[string]string `json:"extra,omitempty"`
 }
 
 // Attrs describe one version of an object.

@@ -119,7 +119,8 @@ func properties() driver.Properties {
 			"plain": "value", "with-dash": "a b  c", "accent": "é", "japanese": "日本語", "looks-encoded": "=?UTF-8?Q?abc?=",
 			"percent": "100%25+1", "long": strings.Repeat("ü", 200),
 		},
-		Tags: map[string]string{"team": "a b", "cost+center": "1/2:3=4"},
+		Tags:  map[string]string{"team": "a b", "cost+center": "1/2:3=4"},
+		Extra: map[string]string{"gcs-custom-time": "2031-02-03T04:05:06.789Z", "s3-website-redirect": "/index.html"},
 	}
 }
 

@@ -19,13 +19,17 @@ import (
 
 // The tests in this file hold the driver to answers that Google documents. The server is a local HTTP server that gives them.
 
-// answering is a driver that believes in all conditions, on a server that answers with h, and with an empty listing where it is
-// asked whether the bucket is there.
+// answering is a driver that believes in all conditions, on a server that answers with h, with an empty listing where it is
+// asked whether the bucket is there, and with the metadata of the object that media has.
 func answering(t *testing.T, h http.HandlerFunc, change ...func(*gcs.Config)) *gcs.Bucket {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/b/bucket/o") && r.Method == http.MethodGet {
 			_, _ = io.WriteString(w, `{}`)
+			return
+		}
+		if r.Method == http.MethodGet && r.URL.Query().Get("generation") == "17" && strings.HasSuffix(r.URL.Path, "/b/bucket/o/k") {
+			_, _ = io.WriteString(w, `{"name":"k","generation":"17","metageneration":"1","size":"10","contentType":"text/plain","crc32c":"KAwGng=="}`)
 			return
 		}
 		h(w, r)

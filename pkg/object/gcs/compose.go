@@ -62,6 +62,7 @@ func (s *shared) compose(
 	c := dst.ComposerFrom(sources...)
 	c.ContentType, c.ContentEncoding, c.ContentLanguage = like.ContentType, like.ContentEncoding, like.ContentLanguage
 	c.ContentDisposition, c.CacheControl, c.Metadata = like.ContentDisposition, like.CacheControl, like.Metadata
+	c.CustomTime, c.Contexts = like.CustomTime, like.Contexts
 	c.CRC32C, c.SendCRC32C = crc, true
 	rctx, x := begin(ctx, operation, true)
 	got, err := c.Run(rctx)

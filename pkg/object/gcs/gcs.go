@@ -18,8 +18,8 @@
 // What GCS has no place for (tags, Expires) is kept in metadata of the driver's own, see properties.go. Multipart uploads are
 // temporary objects under PartsPrefix that are composed; see multipart.go.
 //
-// Requests: each method is one request, but for these: a 404 may ask for the bucket; Open asks for the metadata as well where
-// the media answer can't be relied upon (see read.go); PutPart checks that its upload is still there; Complete
+// Requests: each method is one request, but for these: a 404 may ask for the bucket; Open asks for the metadata as well, because
+// headers don't tell them all (see read.go); PutPart checks that its upload is still there; Complete
 // and Abort list and remove the temporary objects; Versions and ListParts read as many pages as there are; Copy of a large
 // object goes on until it is done.
 //

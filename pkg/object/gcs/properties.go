@@ -15,6 +15,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/extra"
 )
 
 // What GCS has no place for is kept in metadata under these keys, and mapped back when read.
@@ -50,7 +51,54 @@ func encode(p *driver.Properties) (storage.ObjectAttrs, error) {
 	if p.Expires != "" {
 		o.Metadata[metaExpires] = p.Expires
 	}
-	return o, nil
+	return o, encodeExtra(p.Extra, &o)
+}
+
+// encodeExtra gives an object its extras. The custom time is in metadata, too: the SDK sends whole seconds.
+func encodeExtra(extras map[string]string, o *storage.ObjectAttrs) error {
+	var err error
+	if at := extras[extra.CustomTime]; at != "" {
+		if o.CustomTime, err = time.Parse(time.RFC3339Nano, at); err != nil {
+			return errkind.New(errkind.Invalid, "the custom time %q is no time in RFC 3339", at)
+		}
+	}
+	kept := maps.Clone(extras)
+	delete(kept, extra.Contexts)
+	o.Metadata = extra.Pack(o.Metadata, kept)
+	query := extras[extra.Contexts]
+	if query == "" {
+		return nil
+	}
+	contexts, err := url.ParseQuery(query)
+	if err != nil {
+		return errkind.New(errkind.Invalid, "the object contexts %q are no query string", query)
+	}
+	o.Contexts = &storage.ObjectContexts{Custom: map[string]storage.ObjectCustomContextPayload{}}
+	for k := range contexts {
+		o.Contexts.Custom[k] = storage.ObjectCustomContextPayload{Value: contexts.Get(k)}
+	}
+	return nil
+}
+
+// decodeExtra are an object's extras, given those in its metadata. A custom time in metadata is another one if the object was
+// given a later one since.
+func decodeExtra(o *storage.ObjectAttrs, extras map[string]string) map[string]string {
+	delete(extras, extra.Contexts)
+	at, err := time.Parse(time.RFC3339Nano, extras[extra.CustomTime])
+	if !o.CustomTime.IsZero() && (err != nil || !at.Truncate(time.Second).Equal(o.CustomTime)) {
+		extras = extra.With(extras, extra.CustomTime, o.CustomTime.UTC().Format(time.RFC3339Nano))
+	}
+	if o.Contexts != nil {
+		v := url.Values{}
+		for k, payload := range o.Contexts.Custom {
+			v.Set(k, payload.Value)
+		}
+		extras = extra.With(extras, extra.Contexts, v.Encode())
+	}
+	if len(extras) == 0 {
+		return nil
+	}
+	return extras
 }
 
 // decode makes properties of GCS attributes. What the other clouds can't carry is refused here, where its true form is
@@ -86,6 +134,8 @@ func decode(o *storage.ObjectAttrs) (driver.Properties, error) {
 			p.Metadata[lower] = v
 		}
 	}
+	p.Metadata, p.Extra = extra.Unpack(p.Metadata)
+	p.Extra = decodeExtra(o, p.Extra)
 	return p, nil
 }
 

@@ -45,8 +45,12 @@ func (s *shared) metadata(ctx context.Context, o *storage.ObjectHandle) (*storag
 	return got, x.requestID(), nil
 }
 
-// Open implements driver.Bucket: one request for the bytes, and one for the metadata where the answer's headers may not tell
-// the truth about the properties (see reliable).
+// Open implements driver.Bucket: one request for the bytes, and one for the properties, which headers can't tell:
+//   - Metadata with a name that is no header's name are not among them, and names that differ in case become one.
+//   - Spaces at the ends of a value are cut off, and what becomes of other text than ASCII is not documented.
+//   - An object without a Content-Type or a Cache-Control is answered with one. There is no header for the custom time.
+//
+// What is lost here would be lost at every replica, this one among them.
 func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions) (io.ReadCloser, *driver.Attrs, error) {
 	if opts == nil {
 		opts = &driver.ReadOptions{}
@@ -101,20 +105,20 @@ func (b *Bucket) opened(
 		return nil, err
 	}
 	id := x.requestID()
-	if !reliable(h) || sum == nil {
-		full, _, err := b.metadata(ctx, b.bucket.Object(key).Generation(o.Generation))
-		if err != nil {
-			if errkind.Is(err, errkind.NotFound) { // it was there a moment ago: NotFound would claim to know that it was deleted
-				return nil, errkind.New(errkind.Conflict, "the object changed while it was opened: %w", err)
-			}
-			return nil, err
+	full, _, err := b.metadata(ctx, b.bucket.Object(key).Generation(o.Generation))
+	if err != nil {
+		if errkind.Is(err, errkind.NotFound) { // it was there a moment ago: NotFound would claim to know that it was deleted
+			return nil, errkind.New(errkind.Conflict, "the object changed while it was opened: %w", err)
 		}
-		o, sum = full, base64CRC(encodeCRC(full.CRC32C))
+		return nil, err
+	}
+	if sum == nil {
+		sum = base64CRC(encodeCRC(full.CRC32C))
 	}
 	if whole {
 		body.Vouch(newCRC(), sum, "crc32c")
 	}
-	return described(o, id)
+	return described(full, id)
 }
 
 // ofHeaders are an object's attributes as the XML API gives them, and its crc32c if the answer has one.
@@ -189,34 +193,6 @@ func plausible(opts *driver.ReadOptions, r *storage.Reader, h http.Header, o *st
 	}
 	return nil
 }
-
-// reliable tells whether an answer's headers are the object's properties. They may not be:
-//   - GCS answers a Cache-Control for an object that has none: "private, max-age=0", or an hour for a public one.
-//   - Headers carry ASCII only. What GCS makes of other text is not documented; some tools percent-encode it.
-//   - Names of metadata that differ in case only become one header. (A name that is no header's at all can't be seen
-//     here; Stat refuses it.)
-func reliable(h http.Header) bool {
-	switch h.Get("Cache-Control") {
-	case "private, max-age=0", "public, max-age=3600":
-		return false
-	}
-	for name, values := range h {
-		switch name {
-		case "Content-Type", "Content-Language", "Content-Disposition", "Cache-Control", "Content-Encoding":
-		default:
-			if !strings.HasPrefix(name, "X-Goog-Meta-") {
-				continue
-			}
-		}
-		if len(values) != 1 || values[0] == "" || strings.ContainsFunc(values[0], unclear) {
-			return false
-		}
-	}
-	return true
-}
-
-// unclear is for characters that may stand for others.
-func unclear(r rune) bool { return r < ' ' || r > '~' || r == '%' || r == '?' }
 
 // hexSum is lower-case hex as bytes; nil for none.
 func hexSum(s string) []byte {

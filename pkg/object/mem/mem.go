@@ -333,7 +333,7 @@ func (s *store) request() string {
 // answer is a copy of a version's attributes that the caller may change.
 func (s *store) answer(v *version) *driver.Attrs {
 	a := v.attrs
-	a.Metadata, a.Tags = maps.Clone(a.Metadata), maps.Clone(a.Tags)
+	a.Metadata, a.Tags, a.Extra = maps.Clone(a.Metadata), maps.Clone(a.Tags), maps.Clone(a.Extra)
 	a.RequestID = s.request()
 	return &a
 }

@@ -81,7 +81,7 @@ func (b *Bucket) put(ctx context.Context, key string, body io.Reader, opts *driv
 // add makes a version.
 func (b *Bucket) add(key string, data []byte, etag, md5sum string, opts *driver.PutOptions) *version {
 	p := opts.Properties
-	p.Metadata, p.Tags = maps.Clone(p.Metadata), maps.Clone(p.Tags)
+	p.Metadata, p.Tags, p.Extra = maps.Clone(p.Metadata), maps.Clone(p.Tags), maps.Clone(p.Extra)
 	if p.ContentType == "" {
 		p.ContentType = driver.DefaultContentType
 	}

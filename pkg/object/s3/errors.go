@@ -12,6 +12,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/keypath"
 )
 
 // fail gives an SDK error its kind. The SDK's message names the operation, the status, the code and the request id.
@@ -114,6 +115,15 @@ func kindOf(err error) errkind.Kind {
 		return errkind.Invalid
 	}
 	return errkind.Unavailable // no answer at all
+}
+
+// badKey explains the refusal of a key. A server that keeps objects as files says "Bad Request" and no more.
+func badKey(key string, err error) error {
+	if !errkind.Is(err, errkind.Invalid) || !keypath.Unclean(key) {
+		return err
+	}
+	return errkind.New(errkind.Invalid, "the server can't hold the key %q, which has an empty, \".\" or \"..\" part: it keeps objects as "+
+		"files; rename the object: %w", key, err)
 }
 
 // missing makes an error of a HEAD's 404, which has no body to say whether the key is missing or the whole bucket.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/extra"
 )
 
 // Begin implements driver.Multiparter.
@@ -23,14 +24,15 @@ func (b *Bucket) Begin(ctx context.Context, key string, opts *driver.PutOptions)
 		Bucket: &b.cfg.Bucket, Key: &key,
 		ContentType: aws.String(contentType(opts.ContentType)), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
 		ContentDisposition: opt(opts.ContentDisposition), CacheControl: opt(opts.CacheControl),
-		Metadata: encodeMetadata(opts.Metadata), Tagging: tagging(opts.Tags), ChecksumAlgorithm: b.algorithm(),
+		Metadata: encodeMetadata(&opts.Properties), Tagging: tagging(opts.Tags), ChecksumAlgorithm: b.algorithm(),
+		WebsiteRedirectLocation: opt(opts.Extra[extra.WebsiteRedirect]),
 	}
 	if in.ChecksumAlgorithm != "" {
 		in.ChecksumType = types.ChecksumTypeFullObject // a composite one depends on the part size: useless for comparing
 	}
 	out, err := b.client.CreateMultipartUpload(ctx, in, withExpires(opts.Expires))
 	if err = b.fail(err); err != nil {
-		return "", err
+		return "", badKey(key, err)
 	}
 	if aws.ToString(out.UploadId) == "" {
 		return "", errkind.New(errkind.Unavailable, "the server answered without an upload id")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/extra"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/stream"
 )
 
@@ -54,13 +55,13 @@ func (b *Bucket) headTagged(ctx context.Context, key, version string) (*driver.A
 		case status(err) == http.StatusMethodNotAllowed && version != "":
 			return nil, 0, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
 		}
-		return nil, 0, b.fail(err)
+		return nil, 0, badKey(key, b.fail(err))
 	}
 	b.alive.Seen()
 	a := answer{
 		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
 		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
-		meta: out.ResultMetadata, userMetadata: out.Metadata, props: driver.Properties{
+		meta: out.ResultMetadata, userMetadata: out.Metadata, redirect: out.WebsiteRedirectLocation, props: driver.Properties{
 			ContentType: contentType(aws.ToString(out.ContentType)), ContentEncoding: contentEncoding(out.ContentEncoding),
 			ContentLanguage: aws.ToString(out.ContentLanguage), ContentDisposition: aws.ToString(out.ContentDisposition),
 			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
@@ -89,7 +90,7 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 		if status(err) == http.StatusMethodNotAllowed && opts.VersionID != "" {
 			return nil, nil, errkind.New(errkind.NotFound, "the version is a delete marker: %w", err)
 		}
-		return nil, nil, b.fail(err)
+		return nil, nil, badKey(key, b.fail(err))
 	}
 	b.alive.Seen()
 	watch.Answered()
@@ -101,7 +102,7 @@ func (b *Bucket) Open(ctx context.Context, key string, opts *driver.ReadOptions)
 	a := answer{
 		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256, kind: out.ChecksumType,
 		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, modified: out.LastModified,
-		meta: out.ResultMetadata, userMetadata: out.Metadata, props: driver.Properties{
+		meta: out.ResultMetadata, userMetadata: out.Metadata, redirect: out.WebsiteRedirectLocation, props: driver.Properties{
 			ContentType: contentType(aws.ToString(out.ContentType)), ContentEncoding: contentEncoding(out.ContentEncoding),
 			ContentLanguage: aws.ToString(out.ContentLanguage), ContentDisposition: aws.ToString(out.ContentDisposition),
 			CacheControl: aws.ToString(out.CacheControl), Expires: aws.ToString(out.ExpiresString),
@@ -187,7 +188,7 @@ func (b *Bucket) put(ctx context.Context, key string, r io.Reader, opts *driver.
 		Bucket: &b.cfg.Bucket, Key: &key, Body: r, ContentLength: aws.Int64(opts.Size),
 		ContentType: aws.String(contentType(opts.ContentType)), ContentEncoding: opt(opts.ContentEncoding), ContentLanguage: opt(opts.ContentLanguage),
 		ContentDisposition: opt(opts.ContentDisposition), CacheControl: opt(opts.CacheControl),
-		Metadata: encodeMetadata(opts.Metadata), Tagging: tagging(opts.Tags),
+		Metadata: encodeMetadata(&opts.Properties), Tagging: tagging(opts.Tags), WebsiteRedirectLocation: opt(opts.Extra[extra.WebsiteRedirect]),
 		ContentMD5: hexToBase64(opts.MD5), IfMatch: quote(cond.Match),
 	}
 	if cond.NotExist {
@@ -200,13 +201,13 @@ func (b *Bucket) put(ctx context.Context, key string, r io.Reader, opts *driver.
 	}
 	out, err := b.client.PutObject(ctx, in, withExpires(opts.Expires))
 	if err = b.failWrite(err, cond.Match != ""); err != nil {
-		return nil, err
+		return nil, badKey(key, err)
 	}
 	a := answer{
 		etag: out.ETag, version: out.VersionId, crc64: out.ChecksumCRC64NVME, sha256: out.ChecksumSHA256,
 		sse: out.ServerSideEncryption, customerKey: out.SSECustomerAlgorithm, meta: out.ResultMetadata, props: opts.Properties,
 	}.attrs(key, opts.Size)
-	a.Metadata = opts.Metadata
+	a.Metadata, a.Extra = opts.Metadata, opts.Extra
 	a.SHA256 = opts.SHA256 // the server checked it, or it would have refused the body
 	return told(a)
 }

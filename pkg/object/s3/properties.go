@@ -15,11 +15,14 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/object/internal/extra"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/headers"
 )
 
-// encodeMetadata makes header values of metadata.
-func encodeMetadata(m map[string]string) map[string]string {
+// encodeMetadata makes header values of metadata and extras. The website redirect is among them although S3 has a place for it:
+// servers that speak S3 drop it, which would look like an edit of a user's.
+func encodeMetadata(p *driver.Properties) map[string]string {
+	m := extra.Pack(p.Metadata, p.Extra)
 	if len(m) == 0 {
 		return nil
 	}
@@ -100,11 +103,13 @@ type answer struct {
 	meta                         middleware.Metadata
 	props                        driver.Properties
 	userMetadata                 map[string]string
+	redirect                     *string
 }
 
 func (r answer) attrs(key string, size int64) *driver.Attrs {
 	a := &driver.Attrs{Key: key, Size: size, Properties: r.props, ModTime: aws.ToTime(r.modified)}
-	a.Metadata = decodeMetadata(r.userMetadata)
+	a.Metadata, a.Extra = extra.Unpack(decodeMetadata(r.userMetadata))
+	a.Extra = extra.With(a.Extra, extra.WebsiteRedirect, aws.ToString(r.redirect))
 	a.ETag = unquote(r.etag)
 	a.Tag = a.ETag
 	a.VersionID = versionID(r.version)

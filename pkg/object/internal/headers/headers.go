@@ -12,14 +12,25 @@ import (
 	"strings"
 )
 
-// Encode makes a header value of any text. A value that already looks encoded is encoded too, or it would be read back
-// as something else; so are spaces at the ends, which HTTP cuts off.
+// Encode makes a header value of any text, for servers that answer text that is not ASCII in RFC 2047. A value that would be
+// read back as something else is encoded, too; so are spaces at the ends, which HTTP cuts off.
 func Encode(v string) string {
-	if strings.Contains(v, "=?") || strings.TrimSpace(v) != v || !Printable(v) {
+	if untold(v) || Decode(v) != v {
 		return Word(v)
 	}
 	return v
 }
+
+// EncodeWord makes a header value of any text, for servers that give back what they were given. It is never empty.
+func EncodeWord(v string) string {
+	if v == "" || untold(v) || DecodeWord(v) != v {
+		return Word(v)
+	}
+	return v
+}
+
+// untold tells whether a header would not give v back.
+func untold(v string) bool { return strings.TrimSpace(v) != v || !Printable(v) }
 
 // Printable tells whether v is printable ASCII.
 func Printable(v string) bool { return strings.IndexFunc(v, notPrintable) < 0 }
@@ -32,13 +43,23 @@ func Word(v string) string {
 	return "=?UTF-8?B?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
 }
 
-// Decode gives back what Encode or Word was given.
+// Decode gives back what Encode was given, and text that is not ASCII in any form of RFC 2047, which is how S3 answers it. A
+// word that holds what could be told as it is was made by a user, and is the value itself.
 func Decode(v string) string {
 	if !strings.Contains(v, "=?") {
 		return v
 	}
 	var d mime.WordDecoder
-	if s, err := d.DecodeHeader(v); err == nil {
+	if s, err := d.DecodeHeader(v); err == nil && s != v && Encode(s) != s {
+		return s
+	}
+	return v
+}
+
+// DecodeWord gives back what EncodeWord or Word was given, and every other text as it is.
+func DecodeWord(v string) string {
+	var d mime.WordDecoder
+	if s, err := d.Decode(v); err == nil && Word(s) == v {
 		return s
 	}
 	return v
