@@ -105,6 +105,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 	drainer := &handlers.Drainer{
 		Inner: otelhttp.NewHandler(cfg.Handler, cfg.Name,
+			otelhttp.WithServerName(listener.Addr().String()), // else what a stranger has in Host becomes a time series
 			otelhttp.WithTracerProvider(cfg.Telemetry.Tracer),
 			otelhttp.WithMeterProvider(cfg.Telemetry.Meter),
 			otelhttp.WithPropagators(cfg.Telemetry.Propagator)),

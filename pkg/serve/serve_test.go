@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
@@ -148,6 +150,50 @@ func TestSteadyTrafficDoesNotHoldUpTheEnd(t *testing.T) {
 		post(url, "x") // resets the quiet period; refused later
 	}
 	receive(t, done, "run returns")
+}
+
+// Trap: measurements are kept by the server's address, and a stranger says in Host what that is. Names of a megabyte each would
+// fill the memory, and the time series of others would be no more.
+func TestTrapWhatIsInHostIsNoTimeSeries(t *testing.T) {
+	reader := sdkmetric.NewManualReader()
+	telemetry := serve.NoTelemetry()
+	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	url, stop, done := run(t, serve.Config{Handler: h, QuietPeriod: time.Millisecond, Telemetry: telemetry})
+	for i := range 20 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = fmt.Sprintf("stranger%d:%d", i, 1000+i)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+	}
+	stop()
+	receive(t, done, "run returns")
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			h, ok := m.Data.(metricdata.Histogram[float64])
+			if !ok {
+				continue
+			}
+			found++
+			if len(h.DataPoints) != 1 || h.DataPoints[0].Count != 20 {
+				t.Errorf("%s has %d time series", m.Name, len(h.DataPoints))
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("nothing was measured")
+	}
 }
 
 func TestReadiness(t *testing.T) {
