@@ -88,3 +88,9 @@ func AccountOf(of Store, all []Store) Account {
 	}
 	return Account{name: of.Account, stores: normalize.Siblings(of.Store, common)}
 }
+
+// reserved reports whether a key is one of the project's own.
+func (a Account) reserved(container, key string) bool {
+	store, ok := a.stores[container]
+	return ok && store.Reserved(key)
+}

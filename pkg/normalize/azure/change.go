@@ -109,11 +109,12 @@ func (f facts) addTo(m *normalize.Message, at Account, container, key string) {
 	case f.class.typ == event.PrefixChanged:
 		from = directory(from)
 	}
-	if fromContainer == container {
+	if fromContainer == container && !at.reserved(container, from) && !at.reserved(container, whole) {
 		f.add(m, at, f.class, container, whole, &event.Rename{From: from, To: whole})
 		return
 	}
-	// A move between containers: two sources, so an event for each.
+	// A move between containers is two sources, so an event for each. So is one in or out of what is reserved, where only one of
+	// the two names is of interest.
 	there, here := f.class, f.class
 	if f.class.typ == event.ObjectRenamed {
 		there.typ, here.typ = event.ObjectDeleted, event.ObjectWritten

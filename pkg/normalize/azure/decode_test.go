@@ -389,6 +389,15 @@ func TestRenames(t *testing.T) {
 	if len(m.Changes) != 1 || m.Changes[0].Type != event.ObjectWritten || m.Ignored["another container"] != 1 {
 		t.Errorf("from a container that is not ours: %+v", m)
 	}
+	// Trap: who moves an object to where we keep our own takes it away from its key, and that must not be passed over.
+	m = decode(grid(renamed("c/old", "c/.bucketmesh/x", ".bucketmesh/x")))
+	if len(m.Changes) != 1 || m.Changes[0].Type != event.ObjectDeleted || m.Changes[0].Object.Key != "old" || m.Ignored["reserved key"] != 1 {
+		t.Errorf("to a reserved key: %+v", m)
+	}
+	m = decode(grid(renamed("c/.bucketmesh/x", "c/new", "new")))
+	if len(m.Changes) != 1 || m.Changes[0].Type != event.ObjectWritten || m.Changes[0].Object.Key != "new" || m.Changes[0].Object.Rename != nil {
+		t.Errorf("from a reserved key: %+v", m)
+	}
 	for _, bad := range []string{"c", "c/", "/old", "c/" + strings.Repeat("k", 1025), "c/a%00"} {
 		if m := decode(grid(renamed(bad, "c/new", "new"))); len(m.Changes) != 0 || len(m.Poison) != 1 {
 			t.Errorf("%q: %+v", bad, m)
