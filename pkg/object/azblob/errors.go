@@ -147,10 +147,10 @@ func byStatus(status int) meaning {
 		return meaning{kind: errkind.Unavailable} // without a code that we know: nobody's explicit "the blob is not there"
 	case status == http.StatusConflict:
 		return meaning{kind: errkind.Conflict}
-	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+	case status == http.StatusTooManyRequests:
 		return meaning{kind: errkind.Throttled}
-	case status == http.StatusRequestTimeout:
-		return meaning{kind: errkind.Unavailable}
+	case status == http.StatusRequestTimeout || status == http.StatusServiceUnavailable:
+		return meaning{kind: errkind.Unavailable} // a 503 that isn't Azure's: a proxy lost the answer, and a write may have happened
 	case status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented:
 		return meaning{kind: errkind.Unsupported}
 	case status >= 300 && status < 500:

@@ -92,6 +92,7 @@ func TestErrorKinds(t *testing.T) {
 		"403 for a missing key without permission": {403, "AccessDenied", open, none, errkind.PermissionDenied},
 		"HEAD 403":                                 {403, "", stat, none, errkind.PermissionDenied},
 		"HEAD 503":                                 {503, "", stat, none, errkind.Throttled},
+		"put, 503 of a proxy":                      {503, "", put, none, errkind.Unavailable},
 		"HEAD 500":                                 {500, "", stat, none, errkind.Unavailable},
 		"archived":                                 {403, "InvalidObjectState", open, none, errkind.Unsupported},
 		"put, stale tag":                           {412, "PreconditionFailed", put, match, errkind.PreconditionFailed},

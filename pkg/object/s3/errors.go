@@ -100,10 +100,10 @@ func kindOf(err error) errkind.Kind {
 		return errkind.Unavailable // 404 without a code that we know is nobody's explicit "the object is not there"
 	case st == http.StatusConflict:
 		return errkind.Conflict
-	case st == http.StatusTooManyRequests || st == http.StatusServiceUnavailable:
+	case st == http.StatusTooManyRequests:
 		return errkind.Throttled
-	case st == http.StatusRequestTimeout:
-		return errkind.Unavailable
+	case st == http.StatusRequestTimeout || st == http.StatusServiceUnavailable:
+		return errkind.Unavailable // a 503 without a code may be a proxy's that lost the answer, and a write may have happened
 	case st == http.StatusMethodNotAllowed || st == http.StatusNotImplemented:
 		return errkind.Unsupported
 	case st >= 300 && st < 500:
