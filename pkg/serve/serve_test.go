@@ -160,13 +160,14 @@ func TestTrapWhatIsInHostIsNoTimeSeries(t *testing.T) {
 	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
 	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	url, stop, done := run(t, serve.Config{Handler: h, QuietPeriod: time.Millisecond, Telemetry: telemetry})
+	client := &http.Client{Timeout: patience}
 	for i := range 20 {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Host = fmt.Sprintf("stranger%d:%d", i, 1000+i)
-		answer, err := http.DefaultClient.Do(r)
+		answer, err := client.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
