@@ -302,6 +302,7 @@ export BUCKETMESH_TEST_MINIO_A=http://127.0.0.1:$(port minio-a)
 export BUCKETMESH_TEST_MINIO_B=http://127.0.0.1:$(port minio-b)
 export BUCKETMESH_TEST_VERSITYGW=http://127.0.0.1:$(port versitygw)
 export BUCKETMESH_TEST_MINIO_BIN=$BIN/minio
+export BUCKETMESH_TEST_VERSITYGW_BIN=$BIN/versitygw
 export BUCKETMESH_TEST_S3_ACCESS_KEY=$ACCESS_KEY
 export BUCKETMESH_TEST_S3_SECRET_KEY=$SECRET_KEY
 export BUCKETMESH_TEST_POSTGRES='postgres://bucketmesh@127.0.0.1:$(port postgres)/postgres?sslmode=disable&application_name=$ACCESS_KEY'
