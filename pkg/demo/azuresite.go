@@ -56,8 +56,8 @@ func (s *azureSite) Guide() Guide {
 	return Guide{
 		Setup: []string{"export AZURE_STORAGE_CONNECTION_STRING='DefaultEndpointsProtocol=http;AccountName=" + s.account +
 			";AccountKey=" + s.key + ";BlobEndpoint=" + s.Endpoint + "/" + s.account + ";'"},
-		Write: tool("upload") + "--overwrite --data @- -n KEY", Read: tool("download") + "-n KEY",
-		List: "az storage blob list -c " + s.Bucket + " --prefix KEY -o table",
+		Write: tool("upload") + "--overwrite --data @- -n {key}", Read: tool("download") + "-n {key}",
+		List: "az storage blob list -c " + s.Bucket + " --prefix {key} -o table",
 	}
 }
 

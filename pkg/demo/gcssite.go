@@ -39,9 +39,9 @@ func (s *gcsSite) URL() string { return "gs://" + s.Bucket + "?endpoint=" + s.En
 func (s *gcsSite) Guide() Guide {
 	at := s.Endpoint + "/storage/v1/b/" + s.Bucket + "/o"
 	return Guide{
-		Write: "curl -fsS -o /dev/null -H 'Content-Type: application/octet-stream' --data-binary @- '" + s.Endpoint + "/upload/storage/v1/b/" + s.Bucket + "/o?uploadType=media&name=KEY'",
-		Read:  "curl -fsS '" + at + "/KEY?alt=media'",
-		List:  "curl -fsS '" + at + "?prefix=KEY&fields=items(name)'",
+		Write: "curl -fsS -o /dev/null -H 'Content-Type: application/octet-stream' --data-binary @- '" + s.Endpoint + "/upload/storage/v1/b/" + s.Bucket + "/o?uploadType=media&name={key}'",
+		Read:  "curl -fsS '" + at + "/{key}?alt=media'",
+		List:  "curl -fsS '" + at + "?prefix={key}&fields=items(name)'",
 	}
 }
 

@@ -65,14 +65,15 @@ func (d *Demo) guide() string {
 		at := s.Where()
 		fmt.Fprintf(&b, "  %-4s %-6s %s  bucket %s (%s)\n", at.Name, at.Provider, at.Endpoint, at.Bucket, at.Server)
 	}
-	key := func(line, key string) string { return strings.ReplaceAll(line, "KEY", key) }
+	key := func(line, key string) string { return strings.ReplaceAll(line, "{key}", key) }
 	b.WriteString("\nA change in one region, read in the others:\n\n")
 	fmt.Fprintf(&b, "  %s <README.md\n", key(guides[0].Write, "hello.md"))
 	for _, g := range guides[1:] {
 		fmt.Fprintf(&b, "  %s\n", key(g.Read, "hello.md"))
 	}
 	b.WriteString("\nTwo writes at once, and what became of them:\n\n")
-	fmt.Fprintf(&b, "  (echo us | %s) & (echo eu | %s); wait\n", key(guides[0].Write, "both.txt"), key(guides[1].Write, "both.txt"))
+	us, eu := cmp.Or(guides[0].Race, guides[0].Write), cmp.Or(guides[1].Race, guides[1].Write)
+	fmt.Fprintf(&b, "  (echo us | %s) & (echo eu | %s); wait\n", key(us, "both.txt"), key(eu, "both.txt"))
 	for _, g := range guides {
 		fmt.Fprintf(&b, "  %s\n", key(g.List, config.ConflictPrefix))
 	}

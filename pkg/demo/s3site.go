@@ -43,9 +43,11 @@ func (s *s3Site) URL() string {
 // Guide implements Site.
 func (s *s3Site) Guide() Guide {
 	tool := "aws --endpoint-url " + s.Endpoint + " s3 "
-	at := "s3://" + s.Bucket + "/KEY"
+	at := "s3://" + s.Bucket + "/{key}"
 	return Guide{
 		Setup: []string{"export AWS_ACCESS_KEY_ID=" + accessKey + " AWS_SECRET_ACCESS_KEY=" + s.secret + " AWS_DEFAULT_REGION=us-east-1"},
+		Race: "curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' " +
+			"-X PUT --data-binary @- " + s.Endpoint + "/" + s.Bucket + "/{key}",
 		Write: tool + "cp - " + at, Read: tool + "cp " + at + " -", List: tool + "ls --recursive " + at,
 	}
 }

@@ -53,12 +53,13 @@ type Site interface {
 	Guide() Guide
 }
 
-// Guide are lines for a shell.
+// Guide are lines for a shell, with {key} for the name of an object.
 type Guide struct {
 	Setup []string // once
-	Write string   // standard input to KEY
-	Read  string   // KEY to standard output
-	List  string   // the keys that begin with KEY
+	Write string   // standard input to {key}
+	Race  string   // the same with a tool that starts at once; "" if Write does
+	Read  string   // {key} to standard output
+	List  string   // the keys that begin with {key}
 }
 
 // partSize of the user's own uploads in parts; the copy is free to choose another one.

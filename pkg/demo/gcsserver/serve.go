@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	heap  = 384 << 20 // bytes after which the collector works harder: objects are in memory, and large ones for a moment twice
+	heap  = 256 << 20 // bytes after which the collector works harder: objects are in memory, and large ones for a moment twice
 	grace = time.Second
 )
 
