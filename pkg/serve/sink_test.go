@@ -257,6 +257,43 @@ func TestTelemetryOverOTLP(t *testing.T) {
 	}
 }
 
+// Trap: spans wait in memory until they are exported, with what strangers wrote.
+func TestTrapSpansDoNotKeepWhatStrangersWrote(t *testing.T) {
+	sent := make(chan int64, 100)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if n, err := io.Copy(io.Discard, r.Body); err == nil && r.URL.Path == "/v1/traces" {
+			sent <- n
+		}
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	telemetry, err := serve.NewTelemetry(t.Context(), serve.TelemetryConfig{Service: "sync", OTLP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, stop, done := run(t, serve.Config{
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), QuietPeriod: time.Millisecond, Telemetry: telemetry,
+	})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/"+strings.Repeat("p", 200_000), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", strings.Repeat("u", 200_000))
+	answer, err := (&http.Client{Timeout: patience}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	stop()
+	receive(t, done, "run returns")
+	if err := telemetry.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := receive(t, sent, "the span"); n > 64<<10 {
+		t.Errorf("a span of %d bytes", n)
+	}
+}
+
 func TestTelemetryForPrometheus(t *testing.T) {
 	telemetry, err := serve.NewTelemetry(t.Context(), serve.TelemetryConfig{Service: "sync", MetricsAddr: "127.0.0.1:0"})
 	if err != nil {

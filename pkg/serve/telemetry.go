@@ -84,7 +84,8 @@ func NewTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error) 
 		if err != nil {
 			return nil, errkind.New(errkind.Invalid, "create trace exporter: %w", err)
 		}
-		provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(spans))
+		provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(spans),
+			sdktrace.WithRawSpanLimits(spanLimits()))
 		t.Tracer = provider
 		t.shutdown = append(t.shutdown, provider.Shutdown)
 		points, err := otlpmetrichttp.New(ctx)
@@ -104,6 +105,19 @@ func NewTelemetry(ctx context.Context, cfg TelemetryConfig) (*Telemetry, error) 
 	t.Meter = provider
 	t.shutdown = append(t.shutdown, provider.Shutdown)
 	return t, nil
+}
+
+// maxAttribute is the length of an attribute of a span that is kept. A span has what a stranger wrote (User-Agent, the path),
+// up to a megabyte, and thousands of spans wait to be exported.
+const maxAttribute = 4 << 10
+
+// spanLimits are OpenTelemetry's, from its variables too, with a bound where it has none.
+func spanLimits() sdktrace.SpanLimits {
+	limits := sdktrace.NewSpanLimits()
+	if limits.AttributeValueLengthLimit < 0 {
+		limits.AttributeValueLengthLimit = maxAttribute
+	}
+	return limits
 }
 
 // expose serves Prometheus' format from a registry of its own.
