@@ -53,6 +53,9 @@ func (p *planner) confirm(name string, r state.Replica, o Observation) {
 		if r.Print.VersionID == "" {
 			r.Print.VersionID = o.Print.VersionID
 		}
+		if r.Print.Metageneration != o.Print.Metageneration { // writes are conditional on it, and listings tell it with the time
+			r.Print.Metageneration, r.Print.ModTime = o.Print.Metageneration, o.Print.ModTime
+		}
 		p.learn(r.Version, o.Content)
 	}
 	if r.Status == state.StatusUnreadable {

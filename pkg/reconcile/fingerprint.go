@@ -135,7 +135,9 @@ func withMeta(p driver.Properties, key, value string) driver.Properties {
 }
 
 // unchanged reports whether seen is the state that the row remembers. An S3 ETag alone does not tell: it stays the same
-// through a metadata-only edit. The answer to a PUT tells no modification time: then our nonce stands for it.
+// through a metadata-only edit. The answer to a PUT tells no modification time: then our nonce stands for it. A metageneration
+// says nothing beyond the hash: GCS counts also what nobody synchronizes (another storage class, a hold, an ACL), and a
+// lifecycle rule must not be a user who writes.
 func unchanged(known, seen state.Fingerprint) bool {
 	if !known.Present || !seen.Present {
 		return known.Present == seen.Present
@@ -144,10 +146,7 @@ func unchanged(known, seen state.Fingerprint) bool {
 		return false
 	}
 	if known.VersionID != "" && seen.VersionID != "" {
-		return known.VersionID == seen.VersionID && known.Metageneration == seen.Metageneration
-	}
-	if known.Metageneration != seen.Metageneration && known.Metageneration != "" {
-		return false
+		return known.VersionID == seen.VersionID
 	}
 	return known.ModTime == seen.ModTime || known.ModTime == 0 || seen.ModTime == 0
 }

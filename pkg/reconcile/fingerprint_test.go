@@ -1,0 +1,45 @@
+package reconcile
+
+import (
+	"testing"
+
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// GCS counts a metageneration also for what is not synchronized: a lifecycle rule that changes the storage class, a hold, an
+// ACL. Had that been a user's write, it would compete with the writes of users, and composed objects, of which GCS tells no
+// digest that others know, would be copied again. What is written next is conditional on the new count.
+func TestTrapMetagenerationAloneIsNoEdit(t *testing.T) {
+	h := &history{members: []Member{{Name: "a", Writable: true}, {Name: "b", Writable: true}}, now: epoch}
+	composed := Observation{
+		Print:   state.Fingerprint{Present: true, Tag: "17", VersionID: "17", Metageneration: "1", MetaHash: "m", ModTime: 1},
+		Content: version.Content{Size: 5},
+	}
+	settled := plan(state.Row{}, view{
+		members: h.members, seen: map[string]Observation{"a": composed, "b": {}}, lookedAt: epoch, now: epoch,
+	})
+	if settled.action != propagate {
+		t.Fatalf("the first plan is %v", settled.action)
+	}
+	counted := composed
+	counted.Print.Metageneration, counted.Print.ModTime = "2", 2
+	next := plan(settled.row, view{
+		members: h.members, seen: map[string]Observation{"a": counted, "b": {}}, lookedAt: epoch, now: epoch,
+	})
+	was, is := settled.row.Replicas["a"], next.row.Replicas["a"]
+	if is.Version != was.Version {
+		t.Errorf("a holds the new version %s", is.Version)
+	}
+	if !next.changed || is.Print != counted.Print {
+		t.Errorf("the row says %+v of a", is.Print)
+	}
+	edited := counted
+	edited.Print.Metageneration, edited.Print.MetaHash = "3", "n"
+	last := plan(next.row, view{
+		members: h.members, seen: map[string]Observation{"a": edited, "b": {}}, lookedAt: epoch, now: epoch,
+	})
+	if last.row.Replicas["a"].Version == was.Version {
+		t.Error("an edit of the metadata is not seen")
+	}
+}
