@@ -11,13 +11,13 @@ import (
 // ACL. Had that been a user's write, it would compete with the writes of users, and composed objects, of which GCS tells no
 // digest that others know, would be copied again. What is written next is conditional on the new count.
 func TestTrapMetagenerationAloneIsNoEdit(t *testing.T) {
-	h := &history{members: []Member{{Name: "a", Writable: true}, {Name: "b", Writable: true}}, now: epoch}
+	members := []Member{{Name: "a", Writable: true}, {Name: "b", Writable: true}}
 	composed := Observation{
 		Print:   state.Fingerprint{Present: true, Tag: "17", VersionID: "17", Metageneration: "1", MetaHash: "m", ModTime: 1},
 		Content: version.Content{Size: 5},
 	}
 	settled := plan(state.Row{}, view{
-		members: h.members, seen: map[string]Observation{"a": composed, "b": {}}, lookedAt: epoch, now: epoch,
+		members: members, seen: map[string]Observation{"a": composed, "b": {}}, lookedAt: epoch, now: epoch,
 	})
 	if settled.action != propagate {
 		t.Fatalf("the first plan is %v", settled.action)
@@ -25,7 +25,7 @@ func TestTrapMetagenerationAloneIsNoEdit(t *testing.T) {
 	counted := composed
 	counted.Print.Metageneration, counted.Print.ModTime = "2", 2
 	next := plan(settled.row, view{
-		members: h.members, seen: map[string]Observation{"a": counted, "b": {}}, lookedAt: epoch, now: epoch,
+		members: members, seen: map[string]Observation{"a": counted, "b": {}}, lookedAt: epoch, now: epoch,
 	})
 	was, is := settled.row.Replicas["a"], next.row.Replicas["a"]
 	if is.Version != was.Version {
@@ -37,7 +37,7 @@ func TestTrapMetagenerationAloneIsNoEdit(t *testing.T) {
 	edited := counted
 	edited.Print.Metageneration, edited.Print.MetaHash = "3", "n"
 	last := plan(next.row, view{
-		members: h.members, seen: map[string]Observation{"a": edited, "b": {}}, lookedAt: epoch, now: epoch,
+		members: members, seen: map[string]Observation{"a": edited, "b": {}}, lookedAt: epoch, now: epoch,
 	})
 	if last.row.Replicas["a"].Version == was.Version {
 		t.Error("an edit of the metadata is not seen")
