@@ -30,8 +30,9 @@ func EntraOf(get env.Getenv) Entra {
 // Set reports whether any of it is set, were it by mistake: then nobody is let in without a proof.
 func (e Entra) Set() bool { return e.Tenant != "" || e.Audience != "" || len(e.Apps) > 0 }
 
-// entraMaxAge: Entra gives tokens of an hour to a day, and Event Grid uses each until it expires.
-const entraMaxAge = 24 * time.Hour
+// entraMaxAge: Entra gives tokens of an hour to 28 hours (those of a day begin five minutes before they were asked for), and
+// who has one uses it until it expires. A good token must never be too old: what Event Grid is told with a 401 is lost.
+const entraMaxAge = 28 * time.Hour
 
 var tenantID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 

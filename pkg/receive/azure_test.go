@@ -124,3 +124,25 @@ func TestTrapTheLargestBatchOfEventGridIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// Trap: Entra's tokens of a day begin five minutes earlier, its long ones have up to 28 hours, and a 401 is the end of an event.
+func TestTrapEntrasLongestTokensAreGoodUntilTheyExpire(t *testing.T) {
+	entra := oidctest.New(t)
+	entra.Advance(time.Since(entra.Now()))
+	conf := azureConfig()
+	conf.Entra = receive.Entra{Tenant: entraTenant, Audience: entraAudience, KeysURL: entra.URL}
+	h, err := receive.Azure(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := clouds{handler: h}
+	for age, want := range map[time.Duration]int{24*time.Hour + 4*time.Minute: 200, 28*time.Hour - time.Minute: 200, 29 * time.Hour: 401} {
+		issued := time.Now().Add(-age)
+		token := c.eventGrid(t, entra, map[string]any{
+			"iat": issued.Unix(), "nbf": issued.Unix(), "exp": time.Now().Add(time.Minute).Unix(),
+		})
+		if got := c.send(http.MethodPost, "/azure/asia", azureMessage, "Authorization", token); got != want {
+			t.Errorf("a token of %s: %d", age, got)
+		}
+	}
+}
