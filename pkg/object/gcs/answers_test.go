@@ -189,6 +189,18 @@ func TestTrapProxys404IsNoAbsence(t *testing.T) {
 	}
 }
 
+// TestTrapForeignJSONIsNoObject: a proxy's or a portal's 200 is not an empty object that a user wrote.
+func TestTrapForeignJSONIsNoObject(t *testing.T) {
+	for _, answer := range []string{`{}`, `{"status":"ok"}`, `<html></html>`, ``, `{"name":"k","generation":"17","size":"3"`} {
+		b := answering(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })
+		for op, call := range map[string]func(context.Context, driver.Bucket, driver.Precondition) error{"stat": stat, "read": read, "put": put} {
+			if err := call(t.Context(), b, driver.Precondition{}); !errkind.Is(err, errkind.Unavailable) {
+				t.Errorf("%s is answered %q: %v (kind %s), want unavailable", op, answer, err, errkind.Of(err))
+			}
+		}
+	}
+}
+
 // TestServerSaysNothing, or nobody is there: the outcome is unknown, and every operation ends by itself.
 func TestServerSaysNothing(t *testing.T) {
 	done := make(chan struct{})

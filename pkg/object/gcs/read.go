@@ -42,6 +42,9 @@ func (s *shared) metadata(ctx context.Context, o *storage.ObjectHandle) (*storag
 	if err = s.fail(ctx, x, err); err != nil {
 		return nil, "", err
 	}
+	if got.Generation <= 0 { // JSON of somebody else, which would pass for an empty object
+		return nil, "", errkind.New(errkind.Unavailable, "the server answered without a generation")
+	}
 	return got, x.requestID(), nil
 }
 
