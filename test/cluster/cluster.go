@@ -72,6 +72,7 @@ type Options struct {
 	Token    string            // that the webhooks show; "" is none
 	Spec     string            // more lines of the document's spec, indented by two
 	Prefix   map[string]string // of replicas in their buckets, without the last slash
+	Others   string            // replicas elsewhere: more lines of the document's replicas, indented by two
 }
 
 // Site is one bucket.
@@ -121,7 +122,7 @@ func New(t *testing.T, o Options, names ...string) *Cluster {
 		c.Sites[name] = s
 		fmt.Fprintf(&replicas, "  - {name: %s, url: \"s3://%s/%s?endpoint=%s&dialect=minio&credentials=test\"}\n", name, s.Bucket, s.prefix, s.server.endpoint)
 	}
-	c.Document = "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata: {name: test}\nspec:\n" + o.Spec + "  replicas:\n" + replicas.String()
+	c.Document = "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata: {name: test}\nspec:\n" + o.Spec + "  replicas:\n" + replicas.String() + o.Others
 	var err error
 	if c.Group, err = config.Load([]byte(c.Document), config.Options{}); err != nil {
 		t.Fatal(err)

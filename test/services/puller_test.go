@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -36,15 +35,7 @@ spec:
 
 // TestThePullerDrainsAQueueUntilItIsToldToEnd runs the program against an SQS server.
 func TestThePullerDrainsAQueueUntilItIsToldToEnd(t *testing.T) {
-	server := os.Getenv("BUCKETMESH_TEST_SQS")
-	if server == "" {
-		t.Fatal("BUCKETMESH_TEST_SQS is not set: run the tests with hack/test.sh, which starts the servers")
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./services/puller")
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	server := variable(t, "BUCKETMESH_TEST_SQS")
 	client := sqs.New(sqs.Options{
 		BaseEndpoint: aws.String(server), Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
 	})
@@ -66,11 +57,7 @@ func TestThePullerDrainsAQueueUntilItIsToldToEnd(t *testing.T) {
 	}))
 	defer sink.Close()
 	settings := func(url string) []string {
-		group := filepath.Join(t.TempDir(), "group.yaml")
-		if err := os.WriteFile(group, fmt.Appendf(nil, pulledGroup, url), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return []string{env.Config + "=" + group, env.Broker + "=" + sink.URL, "BUCKETMESH_Q_ACCESS_KEY_ID=k", "BUCKETMESH_Q_SECRET_ACCESS_KEY=s"}
+		return []string{env.Config + "=" + written(t, fmt.Sprintf(pulledGroup, url)), env.Broker + "=" + sink.URL, "BUCKETMESH_Q_ACCESS_KEY_ID=k", "BUCKETMESH_Q_SECRET_ACCESS_KEY=s"}
 	}
 	body := `{"Records":[{"eventVersion":"2.1","eventTime":"2026-11-20T18:00:00.000Z","eventName":"ObjectCreated:Put",` +
 		`"s3":{"bucket":{"name":"pulled-a"},"object":{"key":"a+b","size":1,"eTag":"e","sequencer":"0055AED6DCD90281E5"}}}]}`
