@@ -6,7 +6,7 @@
 #   hack/e2e.sh s3 --help        all flags
 #
 # s3 is two MinIO and a versitygw; clouds is a MinIO, a versitygw, Cloud Storage (fake-gcs-server) and Azure (Azurite), the
-# latter two behind the gates of test/emulator.
+# latter two behind the gates of pkg/demo/emulator.
 #
 # Servers, data and logs are in a folder of the run's own. After a success it is removed; after a failure it is kept, and
 # its name is printed. BUCKETMESH_E2E_KEEP=1 keeps it always.

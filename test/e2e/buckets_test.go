@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bucketmesh/bucketmesh/test/emulator"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 )
 
 // buckets are a new one at each server, the emulators behind their gates.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/url"
 
-	"github.com/bucketmesh/bucketmesh/test/emulator"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 )
 
 // duplicates is how many of the events of Azure come twice.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bucketmesh/bucketmesh/test/emulator"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 )
 
 // options of a run, from the command line.

@@ -15,8 +15,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/bucketmesh/bucketmesh/pkg/demo/child"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
-	"github.com/bucketmesh/bucketmesh/test/emulator"
 )
 
 const (

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
@@ -32,6 +34,8 @@ func Serve(ctx context.Context, stdin io.Reader, stdout *os.File, kinds map[stri
 	}
 	// Libraries print to os.Stdout, which belongs to the greeting.
 	os.Stdout = os.Stderr
+	// If the parent is killed, whatever is printed next would end this process, and leave what it has started.
+	signal.Ignore(syscall.SIGPIPE)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -15,8 +15,8 @@ import (
 	"github.com/fsouza/fake-gcs-server/fakestorage"
 
 	"github.com/bucketmesh/bucketmesh/pkg/demo/child"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
-	"github.com/bucketmesh/bucketmesh/test/emulator"
 )
 
 // The way of notifications. Projects are of one process, so that all can have the same names.

@@ -17,9 +17,9 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/azure"
-	"github.com/bucketmesh/bucketmesh/test/emulator"
 )
 
 func env(t *testing.T, name string) string {
