@@ -25,13 +25,13 @@ func (b *Bucket) checkKey(key string) error {
 	limit := caps.MaxKey
 	switch {
 	case key == "":
-		return errkind.New(errkind.Invalid, "the key is empty")
+		return driver.RefuseKey("the key is empty")
 	case limit > 0 && len(key) > limit:
-		return errkind.New(errkind.Invalid, "the key has %d bytes, the bucket allows %d", len(key), limit)
+		return driver.RefuseKey("the key has %d bytes, the bucket allows %d", len(key), limit)
 	case !utf8.ValidString(key):
-		return errkind.New(errkind.Invalid, "the key %q is not UTF-8", key)
+		return driver.RefuseKey("the key %q is not UTF-8", key)
 	case caps.KeysAsPaths && keypath.Unclean(key):
-		return errkind.New(errkind.Invalid, "the bucket's server would store the key %q under another name", key)
+		return driver.RefuseKey("the bucket's server would store the key %q under another name", key)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/md5" //nolint:gosec // S3 ETags are MD5: it identifies contents, it does not protect them
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -177,6 +178,8 @@ func (w *work) stat(ctx context.Context, name string, row state.Row) (*Observati
 		case err == nil:
 			o := w.observe(name, attrs)
 			return &o, nil
+		case errors.As(err, new(*driver.BadKey)) && !row.Replicas[name].Print.Present:
+			return &Observation{}, nil // a write there is refused, and a delete elsewhere needs nothing there
 		case !errkind.Is(err, errkind.NotFound):
 			return nil, fmt.Errorf("stat: %w", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 )
@@ -165,6 +166,39 @@ func TestRefusedKeysAreAnnounced(t *testing.T) {
 	if row := r.row(); row.Rev != 0 {
 		t.Errorf("the row stays: %+v", row.Replicas)
 	}
+}
+
+// A key that no object of a replica can have, so that a look fails there as well: the others have it, and when it is deleted
+// nothing is left to do. Where the row says that there was an object, such a look proves nothing.
+func TestTrapKeyThatNoObjectCanHave(t *testing.T) {
+	r := newRig(t, options{names: "abc"})
+	r.sites["b"].before = always(driver.RefuseKey("the key ends with a dot"), object.OpPut, object.OpStat, object.OpOpen)
+	r.sync(written("a", r.put("a", "one")))
+	r.want("c", "one")
+	for range 3 {
+		r.again()
+	}
+	if n := r.count(event.SyncFailed); n != 1 {
+		t.Errorf("announced %d times", n)
+	}
+	if rep := r.row().Replicas["b"]; rep.Status != state.StatusRefused || !strings.Contains(rep.Detail, "ends with a dot") {
+		t.Errorf("b is %+v", rep)
+	}
+	r.delete("a")
+	r.sync(r.deleted("a"))
+	r.rest()
+	r.wantAll(absent)
+	if row := r.row(); row.Rev != 0 {
+		t.Errorf("the row stays: %+v", row.Replicas)
+	}
+
+	r = newRig(t, options{names: "abc"})
+	r.sync(written("a", r.put("a", "one")))
+	r.rest()
+	r.sites["b"].before = always(driver.RefuseKey("a newer version is stricter"), object.OpStat, object.OpOpen)
+	r.again()
+	r.want("a", "one")
+	r.want("c", "one")
 }
 
 // An object with something that can't be carried anywhere (metadata that collides, say) blocks nothing else, and is announced

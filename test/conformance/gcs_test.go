@@ -13,7 +13,7 @@ import (
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 
-	"github.com/bucketmesh/bucketmesh/test/emulator"
+	"github.com/bucketmesh/bucketmesh/pkg/demo/emulator"
 )
 
 // gcsUser is a user of fake-gcs-server behind its gate.

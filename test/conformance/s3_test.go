@@ -27,10 +27,13 @@ type s3User struct {
 
 func newS3User(t *testing.T, variable, dialect string) *s3User {
 	t.Helper()
-	endpoint := env(t, variable)
+	return s3UserAt(env(t, variable), dialect, env(t, "BUCKETMESH_TEST_S3_ACCESS_KEY"), env(t, "BUCKETMESH_TEST_S3_SECRET_KEY"))
+}
+
+func s3UserAt(endpoint, dialect, accessKey, secretKey string) *s3User {
 	return &s3User{endpoint: endpoint, dialect: dialect, plain: dialect != "minio", client: s3.New(s3.Options{
 		Region: "us-east-1", BaseEndpoint: &endpoint, UsePathStyle: true,
-		Credentials:                credentials.NewStaticCredentialsProvider(env(t, "BUCKETMESH_TEST_S3_ACCESS_KEY"), env(t, "BUCKETMESH_TEST_S3_SECRET_KEY"), ""),
+		Credentials:                credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 	})}
 }

@@ -5,7 +5,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 )
 
 // Limits of a blob's name.
@@ -18,25 +18,25 @@ const (
 // or store it under another name, so that two keys become one object.
 func checkKey(key string) error {
 	if !utf8.ValidString(key) {
-		return errkind.New(errkind.Invalid, "Azure can't hold the key %q: it is not UTF-8", key)
+		return driver.RefuseKey("Azure can't hold the key %q: it is not UTF-8", key)
 	}
 	if n := len(utf16.Encode([]rune(key))); n > maxKeyUnits {
-		return errkind.New(errkind.Invalid, "Azure can't hold the key: it has %d characters, the limit is %d", n, maxKeyUnits)
+		return driver.RefuseKey("Azure can't hold the key: it has %d characters, the limit is %d", n, maxKeyUnits)
 	}
 	if i := strings.IndexFunc(key, notInKeys); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(key[i:])
-		return errkind.New(errkind.Invalid, "Azure can't hold the key %q: a blob's name can't have the character %U; rename the object", key, r)
+		return driver.RefuseKey("Azure can't hold the key %q: a blob's name can't have the character %U; rename the object", key, r)
 	}
 	segments := 0
 	for segment := range strings.SplitSeq(key, "/") {
 		segments++
 		if strings.HasSuffix(segment, ".") {
-			return errkind.New(errkind.Invalid, "Azure can't hold the key %q: it drops dots at the end of a name or of a part of its path; "+
+			return driver.RefuseKey("Azure can't hold the key %q: it drops dots at the end of a name or of a part of its path; "+
 				"rename the object", key)
 		}
 	}
 	if segments > maxSegments {
-		return errkind.New(errkind.Invalid, "Azure can't hold the key: it has %d parts between slashes, the limit is %d", segments, maxSegments)
+		return driver.RefuseKey("Azure can't hold the key: it has %d parts between slashes, the limit is %d", segments, maxSegments)
 	}
 	return nil
 }

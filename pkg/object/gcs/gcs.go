@@ -211,11 +211,11 @@ func (s *shared) request(ctx context.Context, size int64) (context.Context, cont
 func checkKey(key string) error {
 	switch {
 	case key == "." || key == "..":
-		return errkind.New(errkind.Invalid, "GCS takes no object of the name %q", key)
+		return driver.RefuseKey("GCS takes no object of the name %q", key)
 	case strings.ContainsAny(key, "\r\n"):
-		return errkind.New(errkind.Invalid, "GCS takes no name with a line break: %q", key)
+		return driver.RefuseKey("GCS takes no name with a line break: %q", key)
 	case strings.HasPrefix(key, ".well-known/acme-challenge/"):
-		return errkind.New(errkind.Invalid, "GCS takes no name that begins with .well-known/acme-challenge/: %q", key)
+		return driver.RefuseKey("GCS takes no name that begins with .well-known/acme-challenge/: %q", key)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/internal/keypath"
 )
 
@@ -122,8 +123,8 @@ func badKey(key string, err error) error {
 	if !errkind.Is(err, errkind.Invalid) || !keypath.Unclean(key) {
 		return err
 	}
-	return errkind.New(errkind.Invalid, "the server can't hold the key %q, which has an empty, \".\" or \"..\" part: it keeps objects as "+
-		"files; rename the object: %w", key, err)
+	return driver.RefuseKey("the server can't hold the key %q, which has an empty, \".\" or \"..\" part: it keeps objects as files; "+
+		"rename the object: %v", key, err)
 }
 
 // missing makes an error of a HEAD's 404, which has no body to say whether the key is missing or the whole bucket.
