@@ -118,7 +118,7 @@ func attributes(t *testing.T) []attribute {
 	}
 	sections(headers, "headers")
 
-	const s3Limit, azureLimit = "metadata", "the limit is 8192"
+	const s3Limit, azureLimit = "Your metadata headers exceed the maximum allowed metadata size", "the limit is 8192"
 	metadata := []attribute{
 		{name: "ASCII", object: withMeta("color", "dark blue; x=1, y%20z")},
 		{name: "unicode value", from: notAzure, object: withMeta("title", "grüße, 日本語 😀")},
