@@ -21,8 +21,8 @@ const ProbePrefix = ".bucketmesh/probe/"
 type ProbeOptions struct {
 	Writers int           // that write at once, at least 2: 8
 	Rounds  int           // races per condition, because a race can end well by luck: 2
-	Timeout time.Duration // of the whole probe: 2 min
-	// CleanupTimeout bounds removing what the probe wrote, which also happens when the probe fails: 30 s.
+	Timeout time.Duration // of the whole probe: 5 min (a bucket may take one write a second to a name)
+	// CleanupTimeout bounds removing what the probe wrote, which also happens when the probe fails: 1 min.
 	CleanupTimeout time.Duration
 }
 
@@ -80,10 +80,10 @@ func (o ProbeOptions) withDefaults() ProbeOptions {
 		o.Rounds = 2
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = 2 * time.Minute
+		o.Timeout = 5 * time.Minute
 	}
 	if o.CleanupTimeout <= 0 {
-		o.CleanupTimeout = 30 * time.Second
+		o.CleanupTimeout = time.Minute
 	}
 	return o
 }
@@ -265,9 +265,8 @@ func (p *prober) upload(ctx context.Context, m driver.Multiparter, name, content
 	}
 	part, err := m.PutPart(ctx, key, id, 1, bytes.NewReader([]byte(content)), opts.Size)
 	if err == nil {
-		var a *driver.Attrs
-		if a, err = m.Complete(ctx, key, id, []driver.Part{part}, opts); err == nil {
-			p.made(key, a)
+		_, err = p.patiently(ctx, key, func() (*driver.Attrs, error) { return m.Complete(ctx, key, id, []driver.Part{part}, opts) })
+		if err == nil {
 			return nil
 		}
 	}

@@ -26,10 +26,14 @@ func (p *prober) race(ctx context.Context, write func(ctx context.Context, n int
 	close(start)
 	wg.Wait()
 	supported = true
-	var failed error
+	refused := false
+	var failed, throttled error
 	for _, e := range results {
 		switch errkind.Of(e) {
 		case errkind.PreconditionFailed, errkind.Conflict:
+			refused = true
+		case errkind.Throttled: // to the last: it wrote nothing
+			throttled = e
 		case errkind.Unsupported:
 			supported = false
 		default:
@@ -39,6 +43,9 @@ func (p *prober) race(ctx context.Context, write func(ctx context.Context, n int
 				failed = errors.Join(failed, e)
 			}
 		}
+	}
+	if throttled != nil && !refused && winners < 2 { // nobody's condition was tried: that proves nothing
+		failed = errors.Join(failed, throttled)
 	}
 	return winners, supported, failed
 }
