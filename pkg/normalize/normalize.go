@@ -10,8 +10,10 @@
 package normalize
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,8 +121,8 @@ type Delivered struct {
 }
 
 // Deliver hands the changes of a message to the sink and its poison to the dead letters. Good records are delivered
-// whatever the others are; all poison of a message is one dead letter. An error means that the provider must send the message again; nothing is lost then, and the
-// events of the second delivery have the ids of the first.
+// whatever the others are; all poison of a message is one dead letter, or a few if the message is large. An error means that the
+// provider must send the message again; nothing is lost then, and the events of the second delivery have the ids of the first.
 func Deliver(ctx context.Context, sink Sink, dead DeadLetters, m Message, now time.Time, traceparent string) (Delivered, error) {
 	d := Delivered{Poison: m.Poison}
 	for _, c := range m.Changes {
@@ -140,29 +142,51 @@ func Deliver(ctx context.Context, sink Sink, dead DeadLetters, m Message, now ti
 	if len(d.Poison) == 0 {
 		return d, nil
 	}
-	p := oneLetter(m.Raw, d.Poison)
-	if p.ContentType == "" {
-		p.ContentType = cloudevents.ApplicationJSON
-	}
-	if err := dead.Store(ctx, p.Raw, p.ContentType, p.Reason); err != nil {
-		return d, fmt.Errorf("store dead letter: %w", err)
+	for _, p := range letters(m.Raw, d.Poison) {
+		if p.ContentType == "" {
+			p.ContentType = cloudevents.ApplicationJSON
+		}
+		if err := dead.Store(ctx, p.Raw, p.ContentType, p.Reason); err != nil {
+			return d, fmt.Errorf("store dead letter: %w", err)
+		}
 	}
 	return d, nil
 }
 
 const (
-	maxReasons = 10  // that a letter lists
-	maxReason  = 150 // bytes of each in the list
+	maxReasons = 10       // that a letter lists
+	maxReason  = 150      // bytes of each in the list
+	maxLetter  = 32 << 10 // bytes of records in one letter: stores cut what is much larger
 )
 
-// oneLetter is what is kept of a message: a small body can hold very many poisons, and one letter for each of them would
-// let one sender fill the store.
+// letters are what is kept of a message. A small body can hold very many poisons, and one letter for each of them would let
+// one sender fill the store: they share letters, whole if the message is small, and as many as it takes for their records
+// if it is not.
+func letters(raw []byte, poison []Poison) []Poison {
+	if len(poison) == 1 || len(raw) <= maxLetter && raw != nil {
+		return []Poison{oneLetter(raw, poison)}
+	}
+	var out []Poison
+	for len(poison) > 0 {
+		n, size := 0, 0
+		for n < len(poison) && (n == 0 || size+len(poison[n].Raw) < maxLetter) {
+			size += len(poison[n].Raw) + 1
+			n++
+		}
+		records := make([][]byte, n)
+		for i := range records {
+			records[i] = poison[i].Raw
+		}
+		out = append(out, oneLetter(slices.Concat([]byte("["), bytes.Join(records, []byte(",")), []byte("]")), poison[:n]))
+		poison = poison[n:]
+	}
+	return out
+}
+
+// oneLetter is a letter of some poisons of one message.
 func oneLetter(raw []byte, poison []Poison) Poison {
 	if len(poison) == 1 {
 		return poison[0]
-	}
-	if raw == nil {
-		raw = poison[0].Raw
 	}
 	var list strings.Builder
 	fmt.Fprintf(&list, "%d records can never work", len(poison))

@@ -3,6 +3,7 @@ package normalize_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,32 @@ func TestPoisonIsStoredAndTheGoodRecordsAreDelivered(t *testing.T) {
 	f.deadOK = false
 	if _, err := normalize.Deliver(t.Context(), f, f, m, now, ""); err == nil {
 		t.Error("a dead letter was lost")
+	}
+}
+
+// Stores cut what is large, and the provider is told that the message was taken: no record may be behind the cut.
+func TestTrapPoisonOfALargeMessageIsKeptToItsLastRecord(t *testing.T) {
+	m := normalize.Message{Raw: []byte(strings.Repeat(" ", 1<<20))}
+	for i := range 900 {
+		m.Poison = append(m.Poison, normalize.Poison{Raw: fmt.Appendf(nil, `{"record":%d,"pad":%q}`, i, strings.Repeat("x", 1000)), Reason: "because", Record: i + 1})
+	}
+	f := &flaky{deadOK: true}
+	if _, err := normalize.Deliver(t.Context(), f, f, m, now, ""); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(f.dead, "\n")
+	for i := range 900 {
+		if !strings.Contains(all, fmt.Sprintf(`{"record":%d,`, i)) {
+			t.Fatalf("record %d is not in the letters", i)
+		}
+	}
+	if len(f.dead) > 40 {
+		t.Errorf("%d letters", len(f.dead))
+	}
+	for _, letter := range f.dead {
+		if len(letter) > 40<<10 {
+			t.Errorf("a letter of %d bytes", len(letter))
+		}
 	}
 }
 
