@@ -37,6 +37,9 @@ const entraMaxAge = 28 * time.Hour
 var tenantID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func newAzure(c Config) (string, http.Handler, error) {
+	if err := c.nobody("azblob", c.Entra.Set(), env.EntraTenant, env.EntraAudience); err != nil {
+		return "", nil, err
+	}
 	h := azure.HandlerConfig{
 		Sink: sink{c}, DeadLetters: c.DeadLetters, Origins: c.Origins, Now: time.Now, Logger: c.Logger, Meter: c.meter("azure"),
 	}

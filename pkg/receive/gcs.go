@@ -23,6 +23,9 @@ func PushOf(get env.Getenv) Push {
 }
 
 func newGCS(c Config) (string, http.Handler, error) {
+	if err := c.nobody(gcs.Provider, c.Push.Audience != "" || len(c.Push.Accounts) > 0, env.PushAudience, env.PushAccounts); err != nil {
+		return "", nil, err
+	}
 	h := gcs.HandlerConfig{
 		Sink: sink{c}, DeadLetters: c.DeadLetters, Now: time.Now, Logger: c.Logger, Meter: c.meter("gcs"),
 	}

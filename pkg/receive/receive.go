@@ -13,17 +13,20 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/azure"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/gcs"
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 )
 
 // Config of the handlers. Logger and Telemetry may be nil.
@@ -101,6 +104,16 @@ func (c Config) pushed(provider string) []config.Replica {
 		}
 	}
 	return found
+}
+
+// nobody is an error if replicas are there whose senders have nothing to prove themselves with; proofs says whether they have
+// more than shared secrets, and variables what would give it to them.
+func (c Config) nobody(provider string, proofs bool, variables ...string) error {
+	if c.Open || proofs || len(c.Tokens) > 0 || len(c.pushed(provider)) == 0 {
+		return nil
+	}
+	return errkind.New(errkind.Invalid, "nobody may send for replica %s: set $%s, or $%s",
+		c.pushed(provider)[0].Name, env.Tokens, strings.Join(variables, " and $"))
 }
 
 // meter of the package that takes a provider's notifications.

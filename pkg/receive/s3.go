@@ -5,11 +5,15 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/normalize/s3"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 )
 
 const snsTimeout = 5 * time.Second // to fetch a certificate, or to confirm
 
 func newS3(c Config) (string, http.Handler, error) {
+	if err := c.nobody("s3", len(c.Topics) > 0, env.Topics); err != nil {
+		return "", nil, err
+	}
 	h := s3.HandlerConfig{
 		Sink: sink{c}, DeadLetters: c.DeadLetters, Now: time.Now, Logger: c.Logger, Meter: c.meter("s3"),
 	}

@@ -74,12 +74,29 @@ func (c *clouds) everywhere(t *testing.T, what string, good func(contents map[st
 	defer func() {
 		if t.Failed() {
 			t.Logf("s3, gcs, azure: %q", last)
+			c.tell(t)
 		}
 	}()
 	cluster.Eventually(t, what+" at all clouds", func() bool {
 		last = []map[string]string{c.sites["s3"].Contents(), c.sites["gcs"].Contents(), c.sites["azure"].Contents()}
 		return good(last[0]) && reflect.DeepEqual(last[0], last[1]) && reflect.DeepEqual(last[0], last[2])
 	})
+}
+
+// tell logs what became of the events, and what is still to be done.
+func (c *clouds) tell(t *testing.T) {
+	t.Helper()
+	entries, err := c.store.Audit().Range(t.Context(), 0, 0)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, e := range entries {
+		t.Logf("%s %s", e.Recorded.Format(time.StampMicro), e.JSON)
+	}
+	stats, err := c.store.Stats(t.Context(), "test")
+	status, serr := c.hub.Status(t.Context())
+	due, waits, derr := c.store.NextDue(t.Context(), "test")
+	t.Logf("state %+v (%v), broker %+v (%v), next due %v %s (%v)", stats, err, status, serr, waits, due, derr)
 }
 
 // writesAndDeletes: what is written at a cloud comes to the two others, and so does its delete, at a third one.

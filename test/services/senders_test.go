@@ -128,7 +128,7 @@ func post(ctx context.Context, to string, body []byte, authorization string) (st
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
 	}
-	a, err := http.DefaultClient.Do(r)
+	a, err := (&http.Client{Timeout: 30 * time.Second}).Do(r)
 	if err != nil {
 		return 0, err
 	}

@@ -3,8 +3,10 @@
 package services_test
 
 import (
+	"errors"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +91,9 @@ func TestServicesOverHTTPAndPostgres(t *testing.T) {
 // A service says what it lacks, and ends.
 func TestServicesRefuseToStart(t *testing.T) {
 	g := written(t, "kind: "+config.Kind+"\n")
+	good := written(t, "apiVersion: bucketmesh.dev/v1alpha1\nkind: "+config.Kind+"\nmetadata: {name: test}\nspec:\n  replicas:\n"+
+		"  - {name: s3, url: \"s3://media?region=eu-central-1\"}\n  - {name: gcs, url: \"gs://media\"}\n  - {name: azure, url: \"azblob://media/media\"}\n")
+	withBroker := []string{env.Config + "=" + good, env.Broker + "=http://127.0.0.1:1"}
 	for _, c := range []struct {
 		service, says string
 		environment   []string
@@ -96,14 +101,29 @@ func TestServicesRefuseToStart(t *testing.T) {
 		{"sync", env.Config, nil},
 		{"conflict-resolver", env.Config, nil},
 		{"normalizer-s3", env.Config, nil},
+		{"normalizer-gcs", env.Config, nil},
+		{"normalizer-azure", env.Config, nil},
+		{"puller", env.Config, nil},
 		{"audit", env.State, nil},
+		{"normalizer-s3", env.Broker, []string{env.Config + "=" + good}},
+		{"normalizer-gcs", env.Broker, []string{env.Config + "=" + good}},
+		{"normalizer-azure", env.Broker, []string{env.Config + "=" + good}},
+		{"puller", env.Broker, []string{env.Config + "=" + good}},
+		{"normalizer-s3", env.Tokens, withBroker},
+		{"normalizer-gcs", env.PushAudience, withBroker},
+		{"normalizer-azure", env.EntraTenant, withBroker},
+		{"normalizer-gcs", env.PushAccounts, append(slices.Clone(withBroker), env.PushAudience+"=a")},
+		{"normalizer-azure", env.EntraAudience, append(slices.Clone(withBroker), env.EntraTenant+"="+entraTenant)},
+		{"puller", "notifications.pull", withBroker},
+		{"sync", env.State, withBroker},
+		{"conflict-resolver", env.State, withBroker},
 		{"sync", "apiVersion", []string{env.Config + "=" + g}},
 		{"normalizer-s3", "apiVersion", []string{env.Config + "=" + g}},
 	} {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(bin, c.service))
 		cmd.Env = append([]string{"PORT=0"}, c.environment...)
 		out, err := cmd.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), c.says) {
+		if exit := (&exec.ExitError{}); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), c.says) {
 			t.Errorf("%s with %v: %v, must say %s:\n%s", c.service, c.environment, err, c.says, out)
 		}
 	}
