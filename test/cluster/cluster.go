@@ -31,7 +31,13 @@ const (
 // Eventually polls a condition: tests wait for what happens, never for a time.
 func Eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	EventuallyWithin(t, time.Minute, what, ok)
+}
+
+// EventuallyWithin is Eventually with another limit than a minute.
+func EventuallyWithin(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
