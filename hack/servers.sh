@@ -269,7 +269,7 @@ up_azurite() {
   mkdir -p "$DIR/azurite"
   AZURITE_ACCOUNTS=$AZURE_ACCOUNT:$AZURE_KEY launch azurite node "$NODE/node_modules/azurite/dist/src/azurite.js" \
     --location "$DIR/azurite" --silent --skipApiVersionCheck --disableTelemetry \
-    --blobHost 127.0.0.1 --blobPort "$(port azurite)" --queueHost 127.0.0.1 --queuePort "$(port azurite-queue)" \
+    --blobKeepAliveTimeout 120 --blobHost 127.0.0.1 --blobPort "$(port azurite)" --queueHost 127.0.0.1 --queuePort "$(port azurite-queue)" \
     --tableHost 127.0.0.1 --tablePort "$(port azurite-table)"
 }
 

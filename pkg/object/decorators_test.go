@@ -124,6 +124,26 @@ func TestRetryNeverRepeatsAGuardedRequest(t *testing.T) {
 	}
 }
 
+// GCS takes one write a second to a name, and says so: three quick tries would all be in vain.
+func TestRetryWaitsAsLongAsTheProviderAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		left := 3
+		d := object.Retry(object.Fault(mem.New(mem.Config{}), object.Faults{Before: func(object.Op, string) error {
+			if left--; left >= 0 {
+				return errkind.After(time.Second, errkind.New(errkind.Throttled, "one write a second"))
+			}
+			return nil
+		}}), object.RetryOptions{})
+		if err := put(t.Context(), d, "k", "content", driver.Precondition{}); err != nil {
+			t.Errorf("put: %v", err)
+		}
+		if took := time.Since(start); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 func TestRetryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pauses []time.Duration

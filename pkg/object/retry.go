@@ -56,11 +56,14 @@ func (r *retrier) around(ctx context.Context, k call, next func(context.Context)
 		if last != nil && (!kind.Retryable() || kind == errkind.Canceled) {
 			return struct{}{}, backoff.Permanent(last)
 		}
+		if wait := errkind.Delay(last); wait > 0 { // the provider says when it wants to hear from us again
+			return struct{}{}, &backoff.RetryAfterError{Duration: min(wait, r.o.Max)}
+		}
 		return struct{}{}, last
 	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(r.o.Attempts), backoff.WithMaxElapsedTime(r.o.MaxElapsed),
-		backoff.WithNotify(func(err error, pause time.Duration) {
+		backoff.WithNotify(func(_ error, pause time.Duration) {
 			if r.o.OnRetry != nil {
-				r.o.OnRetry(k.op, k.key, err, pause)
+				r.o.OnRetry(k.op, k.key, last, pause)
 			}
 		}))
 	switch {
