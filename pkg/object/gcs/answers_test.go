@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/gcs"
+	"github.com/bucketmesh/bucketmesh/pkg/object/gcs/gcsdoc"
 )
 
 // The tests in this file hold the driver to answers that Google documents. The server is a local HTTP server that gives them.
@@ -242,6 +244,45 @@ func bodyOf(t *testing.T, b driver.Bucket) (string, error) {
 	}
 	data, err := io.ReadAll(r)
 	return string(data), errors.Join(err, r.Close())
+}
+
+// What GCS alone has is the real thing there, and text for all others. The emulator has no contexts.
+func TestCustomTimeAndContexts(t *testing.T) {
+	s := document(t, gcsdoc.Lies{})
+	b := open(t, s.url, s.bucket(false), keeps)
+	want := map[string]string{"gcs-contexts": "stage=draft+%231&team=a", "gcs-custom-time": "2031-02-03T04:05:06.789Z"}
+	mustPut(t, b, "k", "x", driver.PutOptions{Properties: driver.Properties{Extra: want}})
+	id, err := b.Begin(t.Context(), "large", &driver.PutOptions{Properties: driver.Properties{Extra: want}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := b.PutPart(t.Context(), "large", id, 1, strings.NewReader("x"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Complete(t.Context(), "large", id, []driver.Part{part}, &driver.PutOptions{Size: 1, Properties: driver.Properties{Extra: want}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"k", "large"} {
+		a, err := b.Stat(t.Context(), key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, o, err := b.Open(t.Context(), key, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Close()
+		if !maps.Equal(a.Extra, want) || !maps.Equal(o.Extra, want) {
+			t.Errorf("%s: stat %v, open %v, want %v", key, a.Extra, o.Extra, want)
+		}
+	}
+	for name, bad := range map[string]string{"gcs-custom-time": "yesterday", "gcs-contexts": "%"} {
+		opts := &driver.PutOptions{Properties: driver.Properties{Extra: map[string]string{name: bad}}}
+		if _, err := b.Put(t.Context(), "bad", strings.NewReader(""), opts); !errkind.Is(err, errkind.Invalid) {
+			t.Errorf("%s %q: %v", name, bad, err)
+		}
+	}
 }
 
 // TestEarlyEndOfBody: a torn connection never looks like the end of the object, and the SDK does not ask for the rest behind

@@ -355,3 +355,36 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// S3 keeps the website redirect, and other servers drop it: both are read as what was written. A redirect that a user changed
+// since is the user's.
+func TestWebsiteRedirect(t *testing.T) {
+	for name, c := range map[string]struct{ header, want string }{
+		"kept": {"/index.html", "/index.html"}, "dropped": {"", "/index.html"}, "changed": {"/other.html", "/other.html"},
+	} {
+		b := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Etag", `"e"`)
+			if r.Method == http.MethodPut {
+				if got := r.Header.Get("X-Amz-Website-Redirect-Location"); got != "/index.html" {
+					t.Errorf("%s: sent %q", name, got)
+				}
+				return
+			}
+			w.Header().Set("X-Amz-Meta-Bucketmesh-X-S3-Website-Redirect", "/index.html")
+			if c.header != "" {
+				w.Header().Set("X-Amz-Website-Redirect-Location", c.header)
+			}
+		})
+		opts := &driver.PutOptions{Properties: driver.Properties{Extra: map[string]string{"s3-website-redirect": "/index.html"}}}
+		if _, err := b.Put(t.Context(), "k", strings.NewReader(""), opts); err != nil {
+			t.Fatal(err)
+		}
+		a, err := b.Stat(t.Context(), "k", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Extra["s3-website-redirect"] != c.want || len(a.Metadata) != 0 {
+			t.Errorf("%s: %v and %v", name, a.Extra, a.Metadata)
+		}
+	}
+}

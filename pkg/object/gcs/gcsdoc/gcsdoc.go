@@ -13,6 +13,7 @@ import (
 	"crypto/md5" //nolint:gosec // GCS's md5Hash
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"maps"
@@ -71,6 +72,8 @@ type properties struct {
 	ContentDisposition string            `json:"contentDisposition,omitempty"`
 	CacheControl       string            `json:"cacheControl,omitempty"`
 	Metadata           map[string]string `json:"metadata,omitempty"`
+	CustomTime         string            `json:"customTime,omitempty"`
+	Contexts           json.RawMessage   `json:"contexts,omitempty"`
 }
 
 // New is a server without buckets.
@@ -311,6 +314,12 @@ func (o *object) resource() map[string]any {
 		if v != "" {
 			m[name] = v
 		}
+	}
+	if o.props.CustomTime != "" {
+		m["customTime"] = o.props.CustomTime
+	}
+	if len(o.props.Contexts) > 0 {
+		m["contexts"] = o.props.Contexts
 	}
 	if len(o.props.Metadata) > 0 {
 		m["metadata"] = maps.Clone(o.props.Metadata)
