@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -133,6 +134,7 @@ func (u *azureUser) read(t *testing.T, bucket, key string) thing {
 	o := thing{
 		body: string(body), contentType: deref(out.ContentType), encoding: deref(out.ContentEncoding), language: deref(out.ContentLanguage),
 		disposition: deref(out.ContentDisposition), cache: deref(out.CacheControl), meta: map[string]string{}, tags: map[string]string{},
+		md5: hex.EncodeToString(out.ContentMD5),
 	}
 	for k, v := range out.Metadata { // the SDK gives names as HTTP spells them
 		o.meta[strings.ToLower(k)] = deref(v)

@@ -31,6 +31,7 @@ type thing struct {
 	tags        map[string]string
 	customTime  string // GCS
 	redirect    string // S3
+	md5         string // in hex, of what the cloud vouches for; no part of the view
 	as          string // a special way to write it
 }
 

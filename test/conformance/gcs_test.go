@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +100,7 @@ func (u *gcsUser) read(t *testing.T, bucket, key string) thing {
 	}
 	o := thing{
 		body: string(body), contentType: a.ContentType, encoding: a.ContentEncoding, language: a.ContentLanguage,
-		disposition: a.ContentDisposition, cache: a.CacheControl, meta: a.Metadata,
+		disposition: a.ContentDisposition, cache: a.CacheControl, meta: a.Metadata, md5: hex.EncodeToString(a.MD5),
 	}
 	if !a.CustomTime.IsZero() {
 		o.customTime = a.CustomTime.UTC().Format(time.RFC3339Nano)

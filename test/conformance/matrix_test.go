@@ -208,6 +208,9 @@ func (s *source) compare(t *testing.T, where string, a attribute, from, to thing
 	if from.body != to.body {
 		t.Errorf("%s: other bytes: %d, want %d", where, len(to.body), len(from.body))
 	}
+	if a.md5 && (from.md5 == "" || from.md5 != to.md5) {
+		t.Errorf("%s: MD5 %q, want %q", where, to.md5, from.md5)
+	}
 	switch {
 	case a.own:
 		return ownThing

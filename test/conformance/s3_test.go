@@ -129,6 +129,7 @@ func (u *s3User) read(t *testing.T, bucket, key string) thing {
 		body: string(body), contentType: deref(out.ContentType), encoding: deref(out.ContentEncoding), language: deref(out.ContentLanguage),
 		disposition: deref(out.ContentDisposition), cache: deref(out.CacheControl), expires: deref(out.ExpiresString),
 		redirect: deref(out.WebsiteRedirectLocation), meta: map[string]string{}, tags: map[string]string{},
+		md5: strings.Trim(deref(out.ETag), `"`),
 	}
 	for k, v := range out.Metadata {
 		o.meta[k] = headerText(v)
