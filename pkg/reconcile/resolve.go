@@ -97,49 +97,67 @@ func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
 // stored. The key then needs Reconcile again, which the conflict.resolved event and its dirty entry see to. A key
 // without a conflict is no error.
 func (e *Engine) Resolve(ctx context.Context, key string) (Outcome, error) {
+	out, err := e.decide(ctx, key)
+	if !errkind.Is(err, errChanged) {
+		return out, err
+	}
+	// A head changed and the row does not know: line 1 has to look again. It is done here and now, because the process that sweeps may
+	// be another one, and asleep. The dirty entry is for the case that this one dies.
+	if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, e.cfg.Clock.Now(), "a replica changed while its conflict was resolved"); err != nil {
+		return Pending, fmt.Errorf("mark key dirty: %w", err)
+	}
+	return e.Reconcile(ctx, key, nil, 0)
+}
+
+// errChanged is the kind with which decide says that a replica is not what the row says.
+const errChanged = errkind.PreconditionFailed
+
+// decide is Resolve but for looking again.
+func (e *Engine) decide(ctx context.Context, key string) (Outcome, error) {
 	unlock, err := e.locks.lock(ctx, key, e.cfg.LockWait)
 	if err != nil {
 		return Pending, err
 	}
 	defer unlock()
+	for range e.cfg.Passes {
+		out, again, err := e.resolve(ctx, key)
+		if !again {
+			return out, err
+		}
+		// The row changed meanwhile, often by no more than the note of a late notification: the copies are kept, the decision is
+		// made again.
+	}
+	return Pending, errkind.New(errChanged, "resolve conflict: the row of %q keeps changing", key)
+}
+
+// resolve is one try; again means that somebody else changed the row meanwhile.
+func (e *Engine) resolve(ctx context.Context, key string) (out Outcome, again bool, err error) {
 	row, err := e.cfg.Store.Get(ctx, e.cfg.Group, key)
 	if err != nil {
-		return Pending, fmt.Errorf("read row: %w", err)
+		return Pending, false, fmt.Errorf("read row: %w", err)
 	}
 	heads := headsOf(&row, e.members)
 	if len(heads) < 2 {
-		return Settled, nil
+		return Settled, false, nil
 	}
 	verdict := policy.Decide(e.cfg.Rule(key), e.policyHeads(&row, heads))
 	preserve := func() ([]state.Loser, error) { return e.preserveAll(ctx, key, &row, heads, verdict) }
 	if e.cfg.Mutant == OverwriteFirst {
 		if _, err := e.resolved(ctx, row, heads, verdict, nil); err != nil {
-			return Pending, nil
+			return Pending, false, nil
 		}
 		_, err := preserve()
-		return Settled, err
+		return Settled, false, err
 	}
 	losers, err := preserve() // 4a, 4b
-	switch errkind.Of(err) {
-	case errkind.PreconditionFailed, errkind.NotFound: // a head changed since the row was written: line 1 has to look again
-		return Pending, e.lookAgain(ctx, key)
+	if k := errkind.Of(err); k == errkind.PreconditionFailed || k == errkind.NotFound {
+		return Pending, false, errkind.New(errChanged, "resolve conflict: %w", err)
 	}
 	if err != nil {
-		return Pending, err
+		return Pending, false, err
 	}
-	out, err := e.resolved(ctx, row, heads, verdict, losers) // 4c
-	if errkind.Is(err, errkind.Conflict) {
-		return Pending, e.lookAgain(ctx, key) // the row changed meanwhile: the copies are kept, the decision is not
-	}
-	return out, err
-}
-
-func (e *Engine) lookAgain(ctx context.Context, key string) error {
-	err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, e.cfg.Clock.Now(), "a replica changed while its conflict was resolved")
-	if err != nil {
-		return fmt.Errorf("mark key dirty: %w", err)
-	}
-	return nil
+	out, err = e.resolved(ctx, row, heads, verdict, losers) // 4c
+	return out, errkind.Is(err, errkind.Conflict), err
 }
 
 // preserveAll is 4a and 4b for every loser that the policy keeps.
