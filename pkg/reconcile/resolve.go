@@ -144,7 +144,7 @@ func (e *Engine) resolve(ctx context.Context, key string) (out Outcome, again bo
 	preserve := func() ([]state.Loser, error) { return e.preserveAll(ctx, key, &row, heads, verdict) }
 	if e.cfg.Mutant == OverwriteFirst {
 		if _, err := e.resolved(ctx, row, heads, verdict, nil); err != nil {
-			return Pending, false, nil
+			return Pending, false, nil //nolint:nilerr // a fault
 		}
 		_, err := preserve()
 		return Settled, false, err

@@ -77,8 +77,7 @@ func (c *clouds) everywhere(t *testing.T, what string, good func(contents map[st
 			c.tell(t)
 		}
 	}()
-	// A conflict whose row changed while it was resolved waits for the sweep of the service sync, up to a minute.
-	cluster.EventuallyWithin(t, time.Minute, what+" at all clouds", func() bool {
+	cluster.Eventually(t, what+" at all clouds", func() bool {
 		last = []map[string]string{c.sites["s3"].Contents(), c.sites["gcs"].Contents(), c.sites["azure"].Contents()}
 		return good(last[0]) && reflect.DeepEqual(last[0], last[1]) && reflect.DeepEqual(last[0], last[2])
 	})
