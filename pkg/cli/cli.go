@@ -130,7 +130,7 @@ func (a *App) explain(err error, code Code, command string) {
 	case code == Usage:
 		fmt.Fprintf(a.Err, "Run `%s --help` to see what there is.\n", command)
 	case errkind.Is(err, errkind.Unavailable):
-		fmt.Fprintln(a.Err, "This can pass by itself: something did not answer. If it does not, look at what the message names.")
+		fmt.Fprintln(a.Err, "This can pass by itself: something did not answer, or not as it should. If it does not, look at what the message names.")
 	}
 }
 

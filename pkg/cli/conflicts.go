@@ -56,7 +56,7 @@ func (a *App) conflictsList() *cobra.Command {
 			return out.print(a.Out, found, func(w io.Writer) {
 				row(w, "ID", "DETECTED", "STATE", "POLICY", "WINNER AT", "LOSERS", "KEY")
 				for _, c := range found {
-					row(w, c.ID, when(c.Detected), c.State, c.Policy, c.WinnerAt, number(len(c.Losers)), visible(c.Key))
+					row(w, c.ID, when(c.Detected), c.State, c.Policy, c.Winner.Origin, number(len(c.Losers)), visible(c.Key))
 				}
 			})
 		})

@@ -34,8 +34,10 @@ func Reference() string {
 
 // environment is what commands read beside what the document names.
 var environment = [][2]string{
-	{"BUCKETMESH_<CREDENTIALS>_ACCESS_KEY_ID", "with the parameter `credentials` of a replica's URL in upper case: its access key"},
+	{"BUCKETMESH_<CREDENTIALS>_ACCESS_KEY_ID", "with the parameter `credentials` of a replica's s3:// URL in upper case: its access key"},
 	{"BUCKETMESH_<CREDENTIALS>_SECRET_ACCESS_KEY", "the same: its secret key"},
+	{"BUCKETMESH_<CREDENTIALS>_CREDENTIALS_FILE", "the same for gs://: path of its credentials file"},
+	{"BUCKETMESH_<CREDENTIALS>_ACCOUNT_KEY", "the same for azblob://: key of its storage account"},
 	{"BUCKETMESH_WEBHOOK_TOKENS", "shared secrets of the senders of notifications, with commas between; several, so that they can be rotated"},
 	{"BUCKETMESH_SNS_TOPICS", "ARNs of SNS topics whose messages are taken, with commas between"},
 	{"BUCKETMESH_SNS_MAX_AGE", "how old an SNS message may be, such as 90m; older ones are replays and are refused (default 1h, as long as SNS tries)"},
