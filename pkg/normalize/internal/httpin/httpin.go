@@ -173,7 +173,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	switch {
 	case route == nil:
 		return nil, answerWith(http.StatusNotFound, refuse.NoStore, errkind.NotFound,
-			"no replica is at the path %q: its last part must be the name of a replica in the document", r.URL.Path)
+			"no replica is at the path %q: write /s3/NAME, /gcs/NAME or /azure/NAME, with the name of a replica that is there", r.URL.Path)
 	case r.Method == http.MethodOptions && route.Options != nil:
 		return nil, route.Options(ctx, r, w.Header())
 	case r.Method != http.MethodPost:
