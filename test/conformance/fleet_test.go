@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/http"
@@ -50,7 +51,9 @@ type fleetOptions struct {
 func newFleet(t *testing.T, o fleetOptions) *fleet {
 	t.Helper()
 	f := &fleet{sites: map[string]place{}, told: map[string]int{}}
-	c := cluster.New(t, cluster.Options{}, minio, minioB)
+	// The port may have been another test's, whose servers still post to it: they have another token.
+	token := rand.Text()
+	c := cluster.New(t, cluster.Options{Token: token}, minio, minioB)
 	keys := [2]string{}
 	for i, name := range []string{"BUCKETMESH_TEST_ACCESS_KEY_ID", "BUCKETMESH_TEST_SECRET_ACCESS_KEY"} {
 		keys[i], _ = cluster.LookupEnv(name)
@@ -62,11 +65,11 @@ func newFleet(t *testing.T, o fleetOptions) *fleet {
 		fmt.Fprintf(&doc, "  - {name: %s, url: %q}\n", r.Name, r.URL)
 	}
 	if o.versitygw {
-		u := startVersitygw(t, c.Listen)
+		u := startVersitygw(t, c.Listen, token)
 		f.add(t, &doc, versitygw, u, "")
 	}
 	f.addGCS(t, &doc)
-	grid := emulator.NewEventGrid(emulator.EventGridConfig{Webhook: "http://" + c.Listen + "/azure/" + azureCloud, Account: env(t, "BUCKETMESH_TEST_AZURE_ACCOUNT")})
+	grid := emulator.NewEventGrid(emulator.EventGridConfig{Webhook: "http://" + c.Listen + "/azure/" + azureCloud + "?token=" + token, Account: env(t, "BUCKETMESH_TEST_AZURE_ACCOUNT")})
 	t.Cleanup(grid.Close)
 	gate, err := emulator.NewAzure(env(t, "BUCKETMESH_TEST_AZURE_BLOB"), env(t, "BUCKETMESH_TEST_AZURE_ACCOUNT"), env(t, "BUCKETMESH_TEST_AZURE_KEY"), grid.Publish)
 	if err != nil {
@@ -84,7 +87,7 @@ func newFleet(t *testing.T, o fleetOptions) *fleet {
 		t.Fatal(err)
 	}
 	f.Pipeline, err = pipeline.Start(t.Context(), pipeline.Options{
-		Group: group, DataDir: t.TempDir(), Listen: c.Listen, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
+		Group: group, DataDir: t.TempDir(), Listen: c.Listen, Tokens: []string{token}, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 		LookupEnv: func(name string) (string, bool) {
 			if v, ok := cluster.LookupEnv(name); ok {
 				return v, ok
@@ -142,7 +145,7 @@ func (f *fleet) addGCS(t *testing.T, doc *strings.Builder) {
 
 // startVersitygw starts a server whose webhook posts to an address where nobody listens yet. It sends a test event at its start,
 // and gives up if nobody takes it.
-func startVersitygw(t *testing.T, listen string) *s3User {
+func startVersitygw(t *testing.T, listen, token string) *s3User {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", listen)
 	if err != nil {
@@ -158,7 +161,7 @@ func startVersitygw(t *testing.T, listen string) *s3User {
 	access, secret := env(t, "BUCKETMESH_TEST_S3_ACCESS_KEY"), env(t, "BUCKETMESH_TEST_S3_SECRET_KEY")
 	// Not the test's context: it is canceled before the clean-up, which stops the server in its order.
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), env(t, "BUCKETMESH_TEST_VERSITYGW_BIN"), "--port", address, "--quiet", "--health", "/_health",
-		"--event-webhook-url", "http://"+listen+"/s3/"+versitygw, "posix", dir)
+		"--event-webhook-url", "http://fleet:"+token+"@"+listen+"/s3/"+versitygw, "posix", dir)
 	cmd.Env = append(cmd.Environ(), "ROOT_ACCESS_KEY="+access, "ROOT_SECRET_KEY="+secret)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
