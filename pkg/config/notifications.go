@@ -141,7 +141,7 @@ func (v *validator) pubSub(kind string) func(path, value string, r *Replica) {
 		name := pubSubName.FindStringSubmatch(value)
 		switch {
 		case name == nil || name[1] != kind || strings.HasPrefix(name[2], "goog"):
-			v.add(path, shown(value), "is not the name of a Pub/Sub "+strings.TrimSuffix(kind, "s"), "write projects/PROJECT/"+kind+"/NAME")
+			v.add(path, shown(value), "is not the name of a Pub/Sub "+strings.TrimSuffix(kind, "s"), "write projects/PROJECT/"+kind+"/NAME: a project's id has 6 to 30 characters, a name 3 to 255 and does not begin with goog")
 		case kind == "subscriptions" && strings.HasSuffix(path, ".subscription") && value == r.Notifications.Pull:
 			v.add(path, quote(value), "is the one that is pulled from, too", "use another subscription of the topic: one that pushes can't be pulled from")
 		}
