@@ -130,15 +130,17 @@ func (f *fleet) addGCS(t *testing.T, doc *strings.Builder) {
 		t.Fatal(err)
 	}
 	sub := fmt.Sprintf("projects/%s/subscriptions/conformance-%d", project, time.Now().UnixNano())
-	if _, err := admin.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{Name: sub, Topic: topic}); err != nil {
+	u := newGCSUser(t)
+	p := place{gcsCloud, u, newBucket(t, u)}
+	// All buckets of the server tell one topic, those of other packages' tests, too.
+	filter := fmt.Sprintf("attributes.bucketId = %q", p.bucket)
+	if _, err := admin.SubscriptionAdminClient.CreateSubscription(t.Context(), &pubsubpb.Subscription{Name: sub, Topic: topic, Filter: filter}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = admin.SubscriptionAdminClient.DeleteSubscription(context.WithoutCancel(t.Context()), &pubsubpb.DeleteSubscriptionRequest{Subscription: sub})
 		_ = admin.Close()
 	})
-	u := newGCSUser(t)
-	p := place{gcsCloud, u, newBucket(t, u)}
 	f.sites[gcsCloud] = p
 	fmt.Fprintf(doc, "  - {name: gcs, url: %q, notifications: {pull: %q}}\n", u.url(p.bucket), sub)
 }
