@@ -42,9 +42,11 @@ func (a *App) demo() *cobra.Command {
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once; its servers end with it
 		opts.Logger = a.log
-		if path, err := azurite.Find(os.LookupEnv); err == nil { // without it the demo says what it can't show
-			opts.Azurite = path
+		path, err := azurite.Find(os.LookupEnv)
+		if err != nil && !errkind.Is(err, errkind.NotFound) { // without it the demo says what it can't show
+			return err //nolint:wrapcheck // says "find Azurite"
 		}
+		opts.Azurite = path
 		return a.runDemo(ctx, opts, once, &out)
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "exit after the summary")

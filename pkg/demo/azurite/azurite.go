@@ -24,11 +24,15 @@ const Variable = "BUCKETMESH_AZURITE"
 
 // Find finds the program.
 func Find(lookupEnv func(string) (string, bool)) (path string, err error) {
-	name, ok := lookupEnv(Variable)
-	if !ok || name == "" {
+	name, _ := lookupEnv(Variable)
+	named := name != ""
+	if !named {
 		name = "azurite"
 	}
 	path, err = exec.LookPath(name)
+	if err != nil && named { // somebody wants this one
+		return "", errkind.New(errkind.Invalid, "find Azurite: %s is %q: %w: write the path of its program, or unset it", Variable, name, err)
+	}
 	if err != nil {
 		return "", errkind.New(errkind.NotFound, "find Azurite: %w: install the npm package azurite, or set %s to the path of its program", err, Variable)
 	}

@@ -272,8 +272,12 @@ func TestStartTellsWhatWentWrong(t *testing.T) {
 	if _, err = azurite.Start(t.Context(), self("server"), set.At, set.Options); !errkind.Is(err, errkind.Invalid) {
 		t.Errorf("no key: %v", err)
 	}
-	none := func(string) (string, bool) { return filepath.Join(t.TempDir(), "nothing"), true }
-	if _, err := azurite.Find(none); !errkind.Is(err, errkind.NotFound) || !strings.Contains(err.Error(), azurite.Variable) {
+	wrong := func(string) (string, bool) { return filepath.Join(t.TempDir(), "nothing"), true }
+	if _, err := azurite.Find(wrong); !errkind.Is(err, errkind.Invalid) || !strings.Contains(err.Error(), azurite.Variable) {
+		t.Errorf("a path that leads nowhere: %v", err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := azurite.Find(func(string) (string, bool) { return "", false }); !errkind.Is(err, errkind.NotFound) || !strings.Contains(err.Error(), azurite.Variable) {
 		t.Errorf("no Azurite: %v", err)
 	}
 }
