@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -48,17 +47,6 @@ func EventuallyWithin(t *testing.T, limit time.Duration, what string, ok func() 
 		case <-tick.C:
 		}
 	}
-}
-
-// FreePort is a port of loopback that nobody listens on.
-func FreePort(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Cluster is a group of buckets on MinIO servers of its own, whose webhooks post to an address that is known before.
