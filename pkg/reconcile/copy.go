@@ -11,6 +11,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -18,10 +19,9 @@ import (
 
 // order is one write at one destination.
 type order struct {
-	replica string
-	nonce   string
-	expect  state.Fingerprint
-	result  transfer.Result
+	plan.Order
+
+	result transfer.Result
 }
 
 // ledger is the row while copies are under way: several destinations may have to store something at once.
@@ -31,9 +31,9 @@ type ledger struct {
 }
 
 // propagate is line 5: intents, pinned read, conditional writes, and the row again.
-func (w *work) propagate(ctx context.Context, s step, l looked) (Outcome, bool, error) {
-	target := lookup(&s.row, s.target)
-	if target.Kind == version.Put && w.of != s.source {
+func (w *work) propagate(ctx context.Context, s plan.Step, l looked) (Outcome, bool, error) {
+	target := plan.Lookup(&s.Row, s.Target)
+	if target.Kind == version.Put && w.of != s.Source {
 		w.closeBody()
 	}
 	lease := w.cfg.Clock.Now().Add(w.leaseFor(target.Content.Size))
@@ -55,7 +55,10 @@ func (w *work) propagate(ctx context.Context, s step, l looked) (Outcome, bool, 
 	cancel()
 	if err != nil { // 5b failed: nothing was written
 		w.conclude(orders)
-		s.row = withoutIntents(led.row, orders)
+		s.Row = plan.Clone(led.row)
+		// Others stay, even if they were answered: a write that was refused may have been the second one of a request that was sent
+		// twice.
+		plan.Withdraw(&s.Row, nonces(orders)...)
 		return w.sourceTrouble(ctx, s, err)
 	}
 	return w.acknowledge(ctx, s, l, led, orders, content) // 5e
@@ -67,23 +70,12 @@ func (w *work) leaseFor(size int64) time.Duration {
 }
 
 // intend is 5a.
-func (w *work) intend(ctx context.Context, s step, lease time.Time) ([]*order, state.Row, error) {
-	row := clone(s.row)
-	var orders []*order
-	for _, d := range s.dests {
-		o := &order{replica: d, expect: row.Replicas[d].Print, nonce: w.cfg.Nonce()}
-		orders = append(orders, o)
-		if w.cfg.Mutant != NoNonce {
-			row.Intents = append(row.Intents, state.Intent{
-				Nonce: o.nonce, Replica: d, Version: s.target, Expect: o.expect, LeaseUntil: lease, Owner: w.cfg.Owner,
-			})
-		}
-		if w.cfg.Mutant == StateFirst {
-			r := row.Replicas[d]
-			r.Version, r.Tentative = s.target, ""
-			row.Replicas[d] = r
-		}
-		w.cfg.Trace(Point{Line: "5a", Key: w.key, Replica: d, Version: lookup(&row, s.target), Nonce: o.nonce})
+func (w *work) intend(ctx context.Context, s plan.Step, lease time.Time) ([]*order, state.Row, error) {
+	row, intended := plan.Intend(s.Row, s.Target, s.Dests, w.cfg.Nonce, lease, w.cfg.Owner, w.cfg.Mutant)
+	orders := make([]*order, len(intended))
+	for i, o := range intended {
+		orders[i] = &order{Order: o}
+		w.cfg.Trace(Point{Line: "5a", Key: w.key, Replica: o.Replica, Version: plan.Lookup(&row, s.Target), Nonce: o.Nonce})
 	}
 	rev, err := w.cfg.Store.Commit(ctx, row, state.Effects{Lease: &lease})
 	if err != nil {
@@ -94,39 +86,39 @@ func (w *work) intend(ctx context.Context, s step, lease time.Time) ([]*order, s
 }
 
 // copyAll is 5b and 5c for a put. An error means that the source could not be read and that nothing was written.
-func (w *work) copyAll(ctx context.Context, s step, target *version.Version, led *ledger, orders []*order) (version.Content, error) {
+func (w *work) copyAll(ctx context.Context, s plan.Step, target *version.Version, led *ledger, orders []*order) (version.Content, error) {
 	if w.body == nil {
-		opts := &driver.ReadOptions{IfMatch: s.row.Replicas[s.source].Print.Tag}
-		if w.cfg.Mutant == UnpinnedRead {
+		opts := &driver.ReadOptions{IfMatch: s.Row.Replicas[s.Source].Print.Tag}
+		if w.cfg.Mutant == plan.UnpinnedRead {
 			opts = nil
 		}
-		body, attrs, err := w.sites[s.source].Open(ctx, w.key, opts)
+		body, attrs, err := w.sites[s.Source].Open(ctx, w.key, opts)
 		if err != nil {
 			return version.Content{}, fmt.Errorf("open source: %w", err)
 		}
-		w.body, w.attrs, w.of = body, attrs, s.source
+		w.body, w.attrs, w.of = body, attrs, s.Source
 		// A tag names the bytes, on S3, and not what else was edited since the look.
-		if w.cfg.Mutant != UnpinnedRead && MetaHash(attrs.Properties) != s.row.Replicas[s.source].Print.MetaHash {
+		if w.cfg.Mutant != plan.UnpinnedRead && MetaHash(attrs.Properties) != s.Row.Replicas[s.Source].Print.MetaHash {
 			return version.Content{}, errkind.New(errkind.PreconditionFailed, "open source: its properties were edited since it was looked at")
 		}
 	}
 	dests := make([]transfer.Dest, len(orders))
 	for i, o := range orders {
 		dests[i] = transfer.Dest{
-			Bucket: w.sites[o.replica], Key: w.key,
-			Put:     driver.PutOptions{Properties: UserProperties(w.attrs.Properties), If: w.condition(o, UnconditionalPut)},
-			Started: func(ctx context.Context, uploadID string) error { return w.remember(ctx, led, o.nonce, uploadID) },
+			Bucket: w.sites[o.Replica], Key: w.key,
+			Put:     driver.PutOptions{Properties: UserProperties(w.attrs.Properties), If: w.condition(o, plan.UnconditionalPut)},
+			Started: func(ctx context.Context, uploadID string) error { return w.remember(ctx, led, o.Nonce, uploadID) },
 		}
 		if dests[i].Put.If == (driver.Precondition{}) {
 			dests[i].Finish = func(ctx context.Context) error { return w.lookBefore(ctx, o) }
 		}
-		if w.cfg.Mutant != NoNonce {
-			dests[i].Put.Properties = withMeta(w.attrs.Properties, MetaNonce, o.nonce)
-			if o.expect.VersionID != "" {
-				dests[i].Put.Metadata[MetaOver] = o.expect.VersionID
+		if w.cfg.Mutant != plan.NoNonce {
+			dests[i].Put.Properties = withMeta(w.attrs.Properties, MetaNonce, o.Nonce)
+			if o.Expect.VersionID != "" {
+				dests[i].Put.Metadata[MetaOver] = o.Expect.VersionID
 			}
 		}
-		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
+		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.Replica, Version: target, Nonce: o.Nonce})
 	}
 	content, results, err := w.cfg.Copier.Fan(ctx, w.body, w.attrs.Size, dests)
 	if err != nil {
@@ -142,7 +134,7 @@ func (w *work) copyAll(ctx context.Context, s step, target *version.Version, led
 func (w *work) remember(ctx context.Context, led *ledger, nonce, uploadID string) error {
 	led.mu.Lock()
 	defer led.mu.Unlock()
-	row := clone(led.row)
+	row := plan.Clone(led.row)
 	for i := range row.Intents {
 		if row.Intents[i].Nonce == nonce {
 			row.Intents[i].UploadID = uploadID
@@ -161,16 +153,16 @@ func (w *work) remember(ctx context.Context, led *ledger, nonce, uploadID string
 func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []*order) {
 	var jobs []func()
 	for _, o := range orders {
-		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
+		w.cfg.Trace(Point{Line: "5c", Key: w.key, Replica: o.Replica, Version: target, Nonce: o.Nonce})
 		jobs = append(jobs, func() {
-			opts := &driver.DeleteOptions{If: w.condition(o, UnconditionalDel)}
+			opts := &driver.DeleteOptions{If: w.condition(o, plan.UnconditionalDel)}
 			if opts.If == (driver.Precondition{}) {
 				if err := w.lookBefore(ctx, o); err != nil {
 					o.result = transfer.Result{Err: err}
 					return
 				}
 			}
-			attrs, err := w.sites[o.replica].Delete(ctx, w.key, opts)
+			attrs, err := w.sites[o.Replica].Delete(ctx, w.key, opts)
 			o.result = transfer.Result{Attrs: attrs, Err: err, Sent: true}
 		})
 	}
@@ -179,35 +171,35 @@ func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []
 
 // condition guards a write with what the row says the replica holds. A bucket that keeps no such condition gets none: it
 // is in the group only because users don't write there, or because the configuration accepts the loss window.
-func (w *work) condition(o *order, off Mutant) driver.Precondition {
-	caps := w.sites[o.replica].Capabilities()
+func (w *work) condition(o *order, off plan.Mutant) driver.Precondition {
+	caps := w.sites[o.Replica].Capabilities()
 	guards := []driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}
-	if off == UnconditionalDel {
+	if off == plan.UnconditionalDel {
 		guards = []driver.Guard{caps.DeleteGuard}
 	}
 	switch {
 	case w.cfg.Mutant == off || slices.Contains(guards, driver.GuardNone):
 		return driver.Precondition{}
-	case !o.expect.Present:
+	case !o.Expect.Present:
 		return driver.Precondition{NotExist: true}
 	}
-	return driver.Precondition{Match: o.expect.Tag, VersionID: o.expect.VersionID, Metageneration: o.expect.Metageneration}
+	return driver.Precondition{Match: o.Expect.Tag, VersionID: o.Expect.VersionID, Metageneration: o.Expect.Metageneration}
 }
 
 // lookBefore stands in for a condition as well as a look can: right before the write.
 func (w *work) lookBefore(ctx context.Context, o *order) error {
-	if w.cfg.Mutant == UnconditionalPut || w.cfg.Mutant == UnconditionalDel {
+	if w.cfg.Mutant == plan.UnconditionalPut || w.cfg.Mutant == plan.UnconditionalDel {
 		return nil
 	}
 	var now state.Fingerprint
-	attrs, err := w.sites[o.replica].Stat(ctx, w.key, "")
+	attrs, err := w.sites[o.Replica].Stat(ctx, w.key, "")
 	switch {
 	case err == nil:
 		now = Observe(attrs).Print
 	case !errkind.Is(err, errkind.NotFound):
 		return fmt.Errorf("look before an unguarded write: %w", err)
 	}
-	if !unchanged(o.expect, now) {
+	if !plan.Unchanged(o.Expect, now) {
 		return errkind.New(errkind.PreconditionFailed, "look before an unguarded write: the object is another one than expected")
 	}
 	return nil
@@ -219,12 +211,12 @@ func (w *work) conclude(orders []*order) {
 		w.concluded = map[string]bool{}
 	}
 	for _, o := range orders {
-		w.concluded[o.nonce] = true
+		w.concluded[o.Nonce] = true
 	}
 }
 
 // sourceTrouble follows a source that could not be read. If it changed, the next look tells; otherwise the key waits.
-func (w *work) sourceTrouble(ctx context.Context, s step, err error) (Outcome, bool, error) {
+func (w *work) sourceTrouble(ctx context.Context, s plan.Step, err error) (Outcome, bool, error) {
 	w.full = true
 	switch errkind.Of(err) {
 	case errkind.PreconditionFailed, errkind.NotFound:
@@ -234,55 +226,44 @@ func (w *work) sourceTrouble(ctx context.Context, s step, err error) (Outcome, b
 		return Pending, false, fmt.Errorf("reconcile key: %w", ctx.Err())
 	}
 	if w.heldElsewhere(s) { // by somebody who can be read, perhaps
-		w.leaveOut(s.source, err.Error())
+		w.leaveOut(s.Source, err.Error())
 		return w.goOn(ctx, s)
 	}
 	if errkind.Is(err, errkind.PermissionDenied) {
-		r := s.row.Replicas[s.source]
+		r := s.Row.Replicas[s.Source]
 		r.Status, r.Detail = state.StatusUnreadable, err.Error()
-		s.row.Replicas[s.source] = r
+		s.Row.Replicas[s.Source] = r
 	}
-	return w.postponed(ctx, s, s.source+": "+err.Error())
+	return w.postponed(ctx, s, s.Source+": "+err.Error())
 }
 
 // heldElsewhere reports that another replica that was not left out holds the target as well.
-func (w *work) heldElsewhere(s step) bool {
-	return slices.ContainsFunc(w.members, func(m Member) bool {
-		r := s.row.Replicas[m.Name]
-		return m.Name != s.source && w.out[m.Name] == "" && r.Print.Present && effective(r) == s.target
+func (w *work) heldElsewhere(s plan.Step) bool {
+	return slices.ContainsFunc(w.members, func(m plan.Member) bool {
+		r := s.Row.Replicas[m.Name]
+		return m.Name != s.Source && w.out[m.Name] == "" && r.Print.Present && plan.Effective(r) == s.Target
 	})
-}
-
-// withoutIntents is a row without the intents of orders that were not carried out. Others stay, even if they were answered:
-// a write that was refused may have been the second one of a request that was sent twice.
-func withoutIntents(row state.Row, orders []*order) state.Row {
-	row = clone(row)
-	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool {
-		return slices.ContainsFunc(orders, func(o *order) bool { return o.nonce == it.Nonce })
-	})
-	return row
 }
 
 // acknowledge is 5e: what was written goes into the row. A destination that answered anything else concludes nothing;
 // the next look decides.
-func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, orders []*order, content version.Content) (Outcome, bool, error) {
-	row := clone(led.row)
-	target := lookup(&row, s.target)
+func (w *work) acknowledge(ctx context.Context, s plan.Step, l looked, led *ledger, orders []*order, content version.Content) (Outcome, bool, error) {
+	row := plan.Clone(led.row)
+	target := plan.Lookup(&row, s.Target)
 	var written []string
 	var refused []*order
 	failed := false
 	for _, o := range orders {
 		switch err := o.result.Err; {
 		case err == nil:
-			row.Replicas[o.replica] = w.written(o, s.target, target)
-			row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == o.nonce })
-			written = append(written, o.replica)
-			w.cfg.Trace(Point{Line: "5e", Key: w.key, Replica: o.replica, Version: target, Nonce: o.nonce})
+			plan.Written(&row, o.Order, s.Target, landed(o.result.Attrs), w.cfg.Mutant)
+			written = append(written, o.Replica)
+			w.cfg.Trace(Point{Line: "5e", Key: w.key, Replica: o.Replica, Version: target, Nonce: o.Nonce})
 		default:
 			failed = true
-			known := row.Replicas[o.replica].Status == state.StatusRefused && w.attempts > 0
+			known := row.Replicas[o.Replica].Status == state.StatusRefused && w.attempts > 0
 			w.unwritten(&row, o, err)
-			if row.Replicas[o.replica].Status == state.StatusRefused && !known { // said once, not at every try
+			if row.Replicas[o.Replica].Status == state.StatusRefused && !known { // said once, not at every try
 				refused = append(refused, o)
 			}
 		}
@@ -290,10 +271,10 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 	if target.Kind == version.Put && content.Size == target.Content.Size {
 		v := *target
 		v.Content = v.Content.Merge(content)
-		row.Versions[s.target] = &v
+		row.Versions[s.Target] = &v
 	}
-	prune(&row)
-	next := step{row: row}
+	plan.Prune(&row)
+	next := plan.Step{Row: row}
 	var fx state.Effects
 	if len(written) > 0 {
 		e, err := w.cfg.Announce(event.SyncApplied, w.applied(target, written, content))
@@ -303,7 +284,7 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 		fx.Events = append(fx.Events, e)
 	}
 	for _, o := range refused {
-		d := w.applied(target, []string{o.replica}, content)
+		d := w.applied(target, []string{o.Replica}, content)
 		d.Reason, d.Error, d.Attempts = o.result.Err.Error(), errkind.Of(o.result.Err).String(), w.attempts
 		e, err := w.cfg.Announce(event.SyncFailed, d)
 		if err != nil {
@@ -311,9 +292,9 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 		}
 		fx.Events = append(fx.Events, e)
 	}
-	settled := !failed && len(s.stranded) == 0 && len(l.why) == 0 && s.until.IsZero() && w.settledRow(&row)
+	settled := !failed && len(s.Stranded) == 0 && len(l.why) == 0 && s.Until.IsZero() && plan.Settled(&row, w.members)
 	if settled {
-		fx.ClearDirty, fx.ClearLease, fx.Remove = w.full, !w.full, w.gone(&row)
+		fx.ClearDirty, fx.ClearLease, fx.Remove = w.full, !w.full, plan.Gone(&row, w.members)
 	}
 	w.full = true // also after a lost race: the row knows the hint by now, and would take it for an echo
 	out, done, err := w.store(ctx, next, fx, Settled)
@@ -326,22 +307,22 @@ func (w *work) acknowledge(ctx context.Context, s step, l looked, led *ledger, o
 	return Pending, false, nil
 }
 
-// written is what we know of a replica after a successful write of ours.
-func (w *work) written(o *order, id version.ID, target *version.Version) state.Replica {
-	r := state.Replica{Version: id}
-	if target.Kind == version.Delete {
-		return r
+// landed is what an answer told.
+func landed(a *driver.Attrs) plan.Landed {
+	if a == nil {
+		return plan.Landed{}
 	}
-	a := o.result.Attrs
-	r.Print = state.Fingerprint{
-		Present: true, Tag: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration,
-		ModTime: unixNano(a.ModTime), MetaHash: target.MetaHash, Nonce: o.nonce,
+	return plan.Landed{
+		Tag: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration, ModTime: unixNano(a.ModTime), RequestID: a.RequestID,
 	}
-	if w.cfg.Mutant == NoNonce {
-		r.Print.Nonce = ""
+}
+
+func nonces(orders []*order) []string {
+	out := make([]string, len(orders))
+	for i, o := range orders {
+		out[i] = o.Nonce
 	}
-	r.RequestID, r.EchoDue, r.Over = a.RequestID, true, o.expect.VersionID
-	return r
+	return out
 }
 
 // unwritten handles a destination that did not answer with success.
@@ -355,16 +336,16 @@ func (w *work) unwritten(row *state.Row, o *order, err error) {
 	w.conclude([]*order{o})
 	switch kind {
 	case errkind.Invalid, errkind.PermissionDenied, errkind.Unsupported, errkind.Unauthenticated:
-		w.leaveOut(o.replica, "it can't hold this key: "+err.Error())
-		r := row.Replicas[o.replica]
+		w.leaveOut(o.Replica, "it can't hold this key: "+err.Error())
+		r := row.Replicas[o.Replica]
 		r.Status, r.Detail = state.StatusRefused, err.Error()
-		row.Replicas[o.replica] = r
+		row.Replicas[o.Replica] = r
 	case errkind.Throttled, errkind.Unavailable, errkind.Unknown, errkind.Canceled: // it wants to be left in peace
-		w.leaveOut(o.replica, err.Error())
+		w.leaveOut(o.Replica, err.Error())
 	default:
 		return // the next look tells what was in the way
 	}
-	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return it.Nonce == o.nonce })
+	plan.Withdraw(row, o.Nonce)
 }
 
 // leaveOut keeps a replica out of the rest of this call. The key stays dirty for it.
@@ -373,18 +354,6 @@ func (w *work) leaveOut(name, why string) {
 		w.out = map[string]string{}
 	}
 	w.out[name] = why
-}
-
-// settledRow reports that every replica holds the same version, proven.
-func (w *work) settledRow(row *state.Row) bool {
-	first := row.Replicas[w.members[0].Name].Version
-	for _, m := range w.members {
-		r := row.Replicas[m.Name]
-		if r.Tentative != "" || r.Version != first || r.Status != state.StatusOK {
-			return false
-		}
-	}
-	return len(row.Intents) == 0
 }
 
 func (w *work) applied(v *version.Version, replicas []string, c version.Content) event.Sync {

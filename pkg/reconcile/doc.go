@@ -1,6 +1,6 @@
-// Package reconcile makes the replicas of one key the same. plan is pure: it takes a row and what the buckets answered
-// and says what to do next. Engine does it, over Clock, Store and Bucket, so that production, the explorer and the
-// simulator run the very same planner and engine.
+// Package reconcile makes the replicas of one key the same. Package plan, below it, is pure: it takes a row and what the
+// buckets answered and says what to do next. Engine does it, over Clock, Store and Bucket, so that production, the explorer
+// and the simulator run the very same planner, and production and the simulator the very same engine.
 //
 // The algorithm and its numbered lines are described in docs/algorithm.md; comments here refer to those numbers.
 //

@@ -10,6 +10,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -39,7 +40,7 @@ type Fanner interface {
 
 // Site is a replica with its bucket.
 type Site struct {
-	Member
+	plan.Member
 	Bucket driver.Bucket
 }
 
@@ -70,7 +71,7 @@ type Config struct {
 	BackoffMax    time.Duration // default 5 min
 	LockWait      time.Duration // for another call on the same key in this process; default 2 s
 
-	Mutant Mutant // a seeded fault; only tests set it
+	Mutant plan.Mutant // a seeded fault; only tests set it
 }
 
 // Point is a step of the algorithm as it happens, for traces and for the simulator's knowledge of the truth.
@@ -101,7 +102,7 @@ func (o Outcome) String() string {
 // Engine runs the algorithm for the keys of one group.
 type Engine struct {
 	cfg     Config
-	members []Member
+	members []plan.Member
 	sites   map[string]driver.Bucket
 	locks   *keyLocks
 }
@@ -235,55 +236,55 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return Pending, false, fmt.Errorf("look at replicas: %w", err)
 	}
-	s := plan(row, view{ // line 3
-		members: w.members, seen: l.seen, unknown: l.unknown, concluded: w.concluded, lookedAt: lookedAt,
-		now: w.cfg.Clock.Now(), deletes: w.cfg.Deletes, mutant: w.cfg.Mutant,
+	s := plan.Plan(row, plan.View{ // line 3
+		Members: w.members, Seen: l.seen, Unknown: l.unknown, Concluded: w.concluded, LookedAt: lookedAt,
+		Now: w.cfg.Clock.Now(), Deletes: w.cfg.Deletes, Mutant: w.cfg.Mutant,
 	})
 	w.noteSequence(&s, l)
-	if s.changed {
-		if err := w.abortDropped(ctx, row, s.row); err != nil {
+	if s.Changed {
+		if err := w.abortDropped(ctx, row, s.Row); err != nil {
 			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
 		}
 	}
-	if s.action != identify || s.changed {
-		if err := w.recoverHidden(ctx, &row, &s.row, l); err != nil { // 5d
+	if s.Action != plan.Identify || s.Changed {
+		if err := w.recoverHidden(ctx, &row, &s.Row, l); err != nil { // 5d
 			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
 		}
 	}
-	switch s.action {
-	case identify:
+	switch s.Action {
+	case plan.Identify:
 		return w.identify(ctx, s, l)
-	case conflict:
+	case plan.Conflict:
 		return w.detect(ctx, s)
-	case propagate:
-		if !w.full && (w.leftovers(s) || len(s.stranded) > 0) {
+	case plan.Propagate:
+		if !w.full && (w.leftovers(s) || len(s.Stranded) > 0) {
 			w.full = true // an earlier write at a destination has an unknown end: look before writing there
 			return Pending, false, nil
 		}
 		return w.propagate(ctx, s, l)
-	case wait:
-		fx := state.Effects{Dirty: &s.until, Attempts: w.attempts, Reason: "another worker is writing a replica"}
+	case plan.Wait:
+		fx := state.Effects{Dirty: &s.Until, Attempts: w.attempts, Reason: "another worker is writing a replica"}
 		if w.waited { // that worker was this one
 			fx.Attempts, fx.Reason = w.attempts+1, "a write was not answered"
-			if due := w.cfg.Clock.Now().Add(w.backoff(fx.Attempts)); due.After(s.until) {
+			if due := w.cfg.Clock.Now().Add(w.backoff(fx.Attempts)); due.After(s.Until) {
 				fx.Dirty = &due
 			}
 		}
 		return w.store(ctx, s, fx, Pending)
-	case again:
+	case plan.Again:
 		w.full = true
-		if s.changed {
+		if s.Changed {
 			return w.goOn(ctx, s)
 		}
 		return Pending, false, nil
-	case settle:
+	case plan.Settle:
 	}
 	return w.finish(ctx, s, l)
 }
 
 // goOn stores a step in the middle of a call. From here on the row knows what the event told of, so the event coming again
 // after a crash would be taken for an echo: the dirty set has to bring the key back.
-func (w *work) goOn(ctx context.Context, s step) (Outcome, bool, error) {
+func (w *work) goOn(ctx context.Context, s plan.Step) (Outcome, bool, error) {
 	lease := w.cfg.Clock.Now().Add(w.cfg.Lease)
 	_, _, err := w.store(ctx, s, state.Effects{Lease: &lease}, Pending)
 	return Pending, false, err
@@ -304,44 +305,44 @@ func (w *work) busy(ctx context.Context, until time.Time) (Outcome, bool, error)
 }
 
 // finish is line 6.
-func (w *work) finish(ctx context.Context, s step, l looked) (Outcome, bool, error) {
-	if !w.full && (len(s.stranded) > 0 || len(l.why) > 0) {
+func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool, error) {
+	if !w.full && (len(s.Stranded) > 0 || len(l.why) > 0) {
 		w.full = true
 		return Pending, false, nil
 	}
-	if len(s.stranded) > 0 || len(l.why) > 0 {
-		events, err := w.unportable(&s.row, l)
+	if len(s.Stranded) > 0 || len(l.why) > 0 {
+		events, err := w.unportable(&s.Row, l)
 		if err != nil {
 			return Pending, false, err
 		}
-		return w.postponed(ctx, s, reason(s.stranded, l.why), events...)
+		return w.postponed(ctx, s, reason(s.Stranded, l.why), events...)
 	}
 	fx := state.Effects{ClearDirty: w.full, ClearLease: !w.full}
-	if until, live := lastLease(s.row); live { // somebody has to see what becomes of it, and abort its upload
+	if until, live := lastLease(s.Row); live { // somebody has to see what becomes of it, and abort its upload
 		if fx = (state.Effects{Lease: &until}); w.full {
 			fx = state.Effects{Dirty: &until, Reason: "a write of another worker has not ended"}
 		}
 	}
-	fx.Remove = w.gone(&s.row)
+	fx.Remove = plan.Gone(&s.Row, w.members)
 	return w.store(ctx, s, fx, Settled)
 }
 
 // postponed keeps the key dirty, with back-off.
-func (w *work) postponed(ctx context.Context, s step, why string, events ...state.OutboxEvent) (Outcome, bool, error) {
+func (w *work) postponed(ctx context.Context, s plan.Step, why string, events ...state.OutboxEvent) (Outcome, bool, error) {
 	due := w.cfg.Clock.Now().Add(w.backoff(w.attempts + 1))
 	return w.store(ctx, s, state.Effects{Dirty: &due, Attempts: w.attempts + 1, Reason: why, Events: events}, Pending)
 }
 
 // store commits a step's row with its effects. Somebody else's commit in between is goto 1.
-func (w *work) store(ctx context.Context, s step, fx state.Effects, out Outcome) (Outcome, bool, error) {
-	if s.row.Rev == 0 && (fx.Remove || len(s.row.Replicas) == 0 && len(s.row.Intents) == 0) {
+func (w *work) store(ctx context.Context, s plan.Step, fx state.Effects, out Outcome) (Outcome, bool, error) {
+	if s.Row.Rev == 0 && (fx.Remove || len(s.Row.Replicas) == 0 && len(s.Row.Intents) == 0) {
 		fx.Remove = true // there is nothing to remember: an absent row stays absent
 	}
 	if out == Settled {
-		fx.Conflicts = append(fx.Conflicts, w.supersede(ctx, &s.row, "")...)
+		fx.Conflicts = append(fx.Conflicts, w.supersede(ctx, &s.Row, "")...)
 	}
 	fx.Conflicts = append(fx.Conflicts, w.recovered...)
-	_, err := w.cfg.Store.Commit(ctx, s.row, fx)
+	_, err := w.cfg.Store.Commit(ctx, s.Row, fx)
 	switch {
 	case errkind.Is(err, errkind.Conflict):
 		return Pending, false, nil
@@ -352,39 +353,25 @@ func (w *work) store(ctx context.Context, s step, fx state.Effects, out Outcome)
 	return out, true, nil
 }
 
-// gone reports that the key is absent on every replica, confirmed, and that nobody is about to write it.
-func (w *work) gone(row *state.Row) bool {
-	if len(row.Intents) > 0 {
-		return false
-	}
-	for _, m := range w.members {
-		r := row.Replicas[m.Name]
-		if r.Print.Present || r.Tentative != "" || r.Status != state.StatusOK {
-			return false
-		}
-	}
-	return len(headsOf(row, w.members)) == 1
-}
-
 // leftovers reports intents at a destination whose end nobody knows.
-func (w *work) leftovers(s step) bool {
-	return slices.ContainsFunc(s.row.Intents, func(it state.Intent) bool { return slices.Contains(s.dests, it.Replica) })
+func (w *work) leftovers(s plan.Step) bool {
+	return slices.ContainsFunc(s.Row.Intents, func(it state.Intent) bool { return slices.Contains(s.Dests, it.Replica) })
 }
 
 // noteSequence remembers which notification told of a state, so that its duplicates cost nothing.
-func (w *work) noteSequence(s *step, l looked) {
-	if w.hint == nil || w.hint.Kind != Written || w.hint.Seq == "" || s.action == identify {
+func (w *work) noteSequence(s *plan.Step, l looked) {
+	if w.hint == nil || w.hint.Kind != Written || w.hint.Seq == "" || s.Action == plan.Identify {
 		return
 	}
 	o, ok := l.seen[w.hint.Replica]
 	if !ok || o.Print.Tag != w.hint.Tag {
 		return
 	}
-	r, ok := s.row.Replicas[w.hint.Replica]
+	r, ok := s.Row.Replicas[w.hint.Replica]
 	if ok && r.LastSeq != w.hint.Seq {
 		r.LastSeq = w.hint.Seq
-		s.row.Replicas[w.hint.Replica] = r
-		s.changed = true
+		s.Row.Replicas[w.hint.Replica] = r
+		s.Changed = true
 	}
 }
 

@@ -9,13 +9,14 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 )
 
 // The faults that designs which looked right had. Each scenario says whether what must hold did hold, so that the same
 // scenario also shows that the design with the fault fails in it.
 
 // proves runs a scenario without a fault on every kind of bucket, where it must hold, and with the fault, where it must not.
-func proves(t *testing.T, o options, fault reconcile.Mutant, scenario func(r *rig) bool) {
+func proves(t *testing.T, o options, fault plan.Mutant, scenario func(r *rig) bool) {
 	t.Helper()
 	for kind, cfg := range kinds() {
 		t.Run(kind, func(t *testing.T) {
@@ -24,7 +25,7 @@ func proves(t *testing.T, o options, fault reconcile.Mutant, scenario func(r *ri
 			if !scenario(newRig(t, o)) {
 				t.Error("it does not hold")
 			}
-			if fault == reconcile.None || t.Failed() {
+			if fault == plan.None || t.Failed() {
 				return
 			}
 			o.mutant = fault
@@ -38,7 +39,7 @@ func proves(t *testing.T, o options, fault reconcile.Mutant, scenario func(r *ri
 // Two users wrote the same bytes at a and at b. One of them deletes his object right after we saw it: the other one's is
 // not his to delete.
 func TestR1EagerJoinLetsADeleteKillAnIndependentWrite(t *testing.T) {
-	proves(t, options{names: "ab"}, reconcile.EagerJoin, func(r *rig) bool {
+	proves(t, options{names: "ab"}, plan.EagerJoin, func(r *rig) bool {
 		r.put("a", "same")
 		r.put("b", "same")
 		r.store.committed = func() {
@@ -84,7 +85,7 @@ func TestR2ADeleteThatIsSeenIsNotUndone(t *testing.T) {
 
 // A user restores an old version of an object of ours, and with it our metadata: he wrote it, not we.
 func TestR3NonceOfARestoredObjectIsNotTrusted(t *testing.T) {
-	proves(t, options{names: "abc"}, reconcile.NonceForever, func(r *rig) bool {
+	proves(t, options{names: "abc"}, plan.NonceForever, func(r *rig) bool {
 		r.everyone("old")
 		old := r.stat("b").Properties
 		if old.Metadata[reconcile.MetaNonce] == "" {
@@ -130,7 +131,7 @@ func TestR3AnEditThatKeepsOurNonceIsTheUsers(t *testing.T) {
 // A user at b overwrites what we wrote there and did not get acknowledged. The clock of b is behind, so by the provider's
 // time his write is the older one.
 func TestR4RankByTheProvidersClockRollsBack(t *testing.T) {
-	proves(t, options{names: "ab", rule: config.ConflictRule{Policy: config.LastWriterWins}}, reconcile.ProviderClockRank, func(r *rig) bool {
+	proves(t, options{names: "ab", rule: config.ConflictRule{Policy: config.LastWriterWins}}, plan.ProviderClockRank, func(r *rig) bool {
 		r.sites["b"].skew = -time.Hour
 		a := r.put("a", "one")
 		r.sites["b"].after = once(object.OpPut, crashed)
@@ -160,9 +161,9 @@ func resolvedThenEdited(r *rig) {
 }
 
 func TestR5ResolutionThatRanksAboveItsWinnerRollsBack(t *testing.T) {
-	proves(t, options{names: "abc", rule: config.ConflictRule{Policy: config.KeepBoth}}, reconcile.RankUp, func(r *rig) bool {
+	proves(t, options{names: "abc", rule: config.ConflictRule{Policy: config.KeepBoth}}, plan.RankUp, func(r *rig) bool {
 		resolvedThenEdited(r)
-		if r.o.mutant == reconcile.None {
+		if r.o.mutant == plan.None {
 			r.wantCopies("loser", "winner") // of the winner, because nothing proves that the user at b saw it resolved
 		}
 		return r.get("a", key) == "edit" && r.get("c", key) == "edit"
@@ -218,7 +219,7 @@ func TestR6UniqueTagsSeeIdenticalBytes(t *testing.T) {
 // The replica that the policy prefers holds a resolution, another one an edit of the content that the resolution took.
 func TestR7PrimaryDoesNotBringBackAnOldContent(t *testing.T) {
 	rule := config.ConflictRule{Policy: config.Primary, Order: []string{"c", "b", "a"}}
-	proves(t, options{names: "abc", rule: rule}, reconcile.RankUp, func(r *rig) bool {
+	proves(t, options{names: "abc", rule: rule}, plan.RankUp, func(r *rig) bool {
 		resolvedThenEdited(r)
 		return r.get("a", key) == "edit" && r.get("c", key) == "edit"
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
@@ -79,12 +80,12 @@ func (h *Hint) told(row state.Row) tidings {
 
 // known ends a call whose hint told nothing new. No bucket is asked.
 func (w *work) known(ctx context.Context, row state.Row, t tidings) (Outcome, bool, error) {
-	s := step{row: clone(row)}
+	s := plan.Step{Row: plan.Clone(row)}
 	switch {
 	case t == ownWrite: // the next event with this tag is somebody else's
 		r := row.Replicas[w.hint.Replica]
 		r.EchoDue, r.LastSeq = false, w.hint.Seq
-		s.row.Replicas[w.hint.Replica] = r
+		s.Row.Replicas[w.hint.Replica] = r
 	case t == absence && row.Rev != 0:
 		// Absence has no generation: another worker may have looked between the create and the delete, and is about to
 		// store what it saw. The new revision makes it look again.
@@ -96,17 +97,17 @@ func (w *work) known(ctx context.Context, row state.Row, t tidings) (Outcome, bo
 
 // looked is what line 2 found.
 type looked struct {
-	seen    map[string]Observation
+	seen    map[string]plan.Observation
 	unknown map[string]bool
 	why     map[string]string // of unknown replicas
 	invalid map[string]bool   // unknown because the object can't be put in the form that all providers share
 }
 
 func newLooked() looked {
-	return looked{seen: map[string]Observation{}, unknown: map[string]bool{}, why: map[string]string{}, invalid: map[string]bool{}}
+	return looked{seen: map[string]plan.Observation{}, unknown: map[string]bool{}, why: map[string]string{}, invalid: map[string]bool{}}
 }
 
-func (l *looked) add(name string, o *Observation, err error) {
+func (l *looked) add(name string, o *plan.Observation, err error) {
 	if err != nil {
 		l.unknown[name], l.why[name] = true, err.Error()
 		l.invalid[name] = errkind.Is(err, errkind.Invalid)
@@ -144,13 +145,13 @@ func (w *work) look(ctx context.Context, row state.Row) looked {
 }
 
 // lookHinted is the fast path: the pinned read of the bytes to be copied confirms the hint by itself.
-func (w *work) lookHinted(ctx context.Context, row state.Row) (*Observation, error) {
+func (w *work) lookHinted(ctx context.Context, row state.Row) (*plan.Observation, error) {
 	h := w.hint
 	if h.Kind != Written || h.Tag == "" {
 		return w.stat(ctx, h.Replica, row)
 	}
 	opts := &driver.ReadOptions{IfMatch: h.Tag}
-	if w.cfg.Mutant == UnpinnedRead {
+	if w.cfg.Mutant == plan.UnpinnedRead {
 		opts = nil
 	}
 	body, attrs, err := w.sites[h.Replica].Open(ctx, w.key, opts)
@@ -167,7 +168,7 @@ func (w *work) lookHinted(ctx context.Context, row state.Row) (*Observation, err
 }
 
 // stat looks at one replica. A delete must be seen twice, or be told of by a notification and seen once.
-func (w *work) stat(ctx context.Context, name string, row state.Row) (*Observation, error) {
+func (w *work) stat(ctx context.Context, name string, row state.Row) (*plan.Observation, error) {
 	looks := 1
 	if row.Replicas[name].Print.Present && !(w.hint != nil && w.hint.Replica == name && w.hint.Kind == Deleted) {
 		looks = 2
@@ -179,21 +180,21 @@ func (w *work) stat(ctx context.Context, name string, row state.Row) (*Observati
 			o := w.observe(name, attrs)
 			return &o, nil
 		case errors.As(err, new(*driver.BadKey)) && !row.Replicas[name].Print.Present:
-			return &Observation{}, nil // a write there is refused, and a delete elsewhere needs nothing there
+			return &plan.Observation{}, nil // a write there is refused, and a delete elsewhere needs nothing there
 		case !errkind.Is(err, errkind.NotFound):
 			return nil, fmt.Errorf("stat: %w", err)
 		}
 		if looks--; looks == 0 {
-			o := Observation{}
+			o := plan.Observation{}
 			if h := w.hint; h != nil && h.Replica == name && h.Kind == Deleted {
-				o = Absent(h.Time)
+				o = plan.Absent(h.Time)
 			}
 			return &o, nil
 		}
 	}
 }
 
-func (w *work) observe(name string, attrs *driver.Attrs) Observation {
+func (w *work) observe(name string, attrs *driver.Attrs) plan.Observation {
 	o := Observe(attrs)
 	if c, ok := w.read[name]; ok && c.tag == o.Print.Tag {
 		o.Content = o.Content.Merge(c.content)
@@ -207,14 +208,14 @@ func (w *work) observe(name string, attrs *driver.Attrs) Observation {
 
 // identify reads objects whose bytes must be known to compare them. What can't be read leaves the key dirty: a replica
 // that answers to a look and not to a read (an archived object) must not be asked again and again.
-func (w *work) identify(ctx context.Context, s step, l looked) (Outcome, bool, error) {
+func (w *work) identify(ctx context.Context, s plan.Step, l looked) (Outcome, bool, error) {
 	w.closeBody()
 	w.full = true
 	if w.read == nil {
 		w.read = map[string]contentAt{}
 	}
-	for _, name := range s.replicas {
-		tag := s.row.Replicas[name].Print.Tag
+	for _, name := range s.Replicas {
+		tag := s.Row.Replicas[name].Print.Tag
 		if o, ok := l.seen[name]; ok {
 			tag = o.Print.Tag
 		}
@@ -231,7 +232,7 @@ func (w *work) identify(ctx context.Context, s step, l looked) (Outcome, bool, e
 		}
 		w.read[name] = contentAt{tag: tag, content: c}
 	}
-	if s.changed { // what was read is in no commit yet, so the event must not be taken for known before it is
+	if s.Changed { // what was read is in no commit yet, so the event must not be taken for known before it is
 		return w.goOn(ctx, s)
 	}
 	return Pending, false, nil

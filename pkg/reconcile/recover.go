@@ -8,6 +8,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -154,7 +155,7 @@ func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, hidd
 	w.recovered = append(w.recovered, state.Conflict{
 		ID: conflictID(w.cfg.Group, w.key, []version.ID{id}), Group: w.cfg.Group, Key: w.key, State: "resolved", Policy: "recovered",
 		Reason:   "a write that left the ETag as it was came just before ours; the bucket's versions still had it",
-		Winner:   *lookup(row, effective(row.Replicas[name])),
+		Winner:   *plan.Lookup(row, plan.Effective(row.Replicas[name])),
 		WinnerAt: name, Losers: []state.Loser{{Version: lost, Replica: name, Copy: copyKey}}, Detected: now, Resolved: now,
 	})
 	return nil

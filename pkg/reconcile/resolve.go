@@ -12,33 +12,34 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 // detect stores the heads and hands the key to the conflict-resolver.
-func (w *work) detect(ctx context.Context, s step) (Outcome, bool, error) {
+func (w *work) detect(ctx context.Context, s plan.Step) (Outcome, bool, error) {
 	now := w.cfg.Clock.Now()
 	rec := state.Conflict{
-		ID: conflictID(w.cfg.Group, w.key, s.heads), Group: w.cfg.Group, Key: w.key, State: "detected",
+		ID: conflictID(w.cfg.Group, w.key, s.Heads), Group: w.cfg.Group, Key: w.key, State: "detected",
 		Policy: string(w.cfg.Rule(w.key).Policy), Detected: now,
 	}
 	if old, err := w.cfg.Store.Conflict(ctx, w.cfg.Group, rec.ID); err == nil {
 		rec.Detected = old.Detected
 	}
-	for _, h := range w.policyHeads(&s.row, s.heads) {
+	for _, h := range w.policyHeads(&s.Row, s.Heads) {
 		rec.Losers = append(rec.Losers, state.Loser{Version: *h.Version, Replica: h.Replica})
 	}
 	e, err := w.cfg.Announce(event.ConflictDetected, event.Conflict{
-		Group: w.cfg.Group, Key: w.key, ID: rec.ID, Heads: ids(s.heads), Policy: rec.Policy,
+		Group: w.cfg.Group, Key: w.key, ID: rec.ID, Heads: ids(s.Heads), Policy: rec.Policy,
 	})
 	if err != nil {
 		return Pending, false, fmt.Errorf("announce conflict: %w", err)
 	}
 	due := now.Add(w.backoff(w.attempts + 4)) // should the resolver never answer
 	return w.store(ctx, s, state.Effects{
-		Conflicts: append(w.supersede(ctx, &s.row, rec.ID), rec), Events: []state.OutboxEvent{e},
+		Conflicts: append(w.supersede(ctx, &s.Row, rec.ID), rec), Events: []state.OutboxEvent{e},
 		Dirty: &due, Attempts: w.attempts + 1, Reason: "a conflict waits for the conflict-resolver",
 	}, Conflicted)
 }
@@ -79,9 +80,9 @@ func ids(vs []version.ID) []string {
 func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
 	out := make([]policy.Head, 0, len(heads))
 	for _, id := range heads {
-		h := policy.Head{Version: lookup(row, id), Writable: true}
+		h := policy.Head{Version: plan.Lookup(row, id), Writable: true}
 		for _, m := range e.members {
-			if r, ok := row.Replicas[m.Name]; ok && effective(r) == id && h.Replica == "" {
+			if r, ok := row.Replicas[m.Name]; ok && plan.Effective(r) == id && h.Replica == "" {
 				h.Replica = m.Name
 			}
 			if m.Name == h.Version.Origin {
@@ -136,13 +137,13 @@ func (e *Engine) resolve(ctx context.Context, key string) (out Outcome, again bo
 	if err != nil {
 		return Pending, false, fmt.Errorf("read row: %w", err)
 	}
-	heads := headsOf(&row, e.members)
+	heads := plan.Heads(&row, e.members)
 	if len(heads) < 2 {
 		return Settled, false, nil
 	}
 	verdict := policy.Decide(e.cfg.Rule(key), e.policyHeads(&row, heads))
 	preserve := func() ([]state.Loser, error) { return e.preserveAll(ctx, key, &row, heads, verdict) }
-	if e.cfg.Mutant == OverwriteFirst {
+	if e.cfg.Mutant == plan.OverwriteFirst {
 		if _, err := e.resolved(ctx, row, heads, verdict, nil); err != nil {
 			return Pending, false, nil //nolint:nilerr // a fault
 		}
@@ -261,38 +262,15 @@ func (e *Engine) marked(ctx context.Context, at, name, mark string, want version
 
 // resolved is 4c.
 func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version.ID, v policy.Verdict, losers []state.Loser) (Outcome, error) {
-	row := clone(before)
 	now := e.cfg.Clock.Now()
-	winner := lookup(&row, v.Winner)
-	id, dot := nextDot(&row, version.Synchronizer, now)
-	r := *winner
-	r.ID, r.Origin, r.Lineage = id, version.Synchronizer, winner.ContentVector()
-	for _, h := range heads {
-		u := lookup(&row, h)
-		r.Vector = r.Vector.Join(u.Vector)
-		if e.cfg.Mutant == RankUp {
-			r.HLC = max(r.HLC, u.HLC)
-		}
-	}
-	if e.cfg.Mutant == RankUp {
-		r.HLC++
-		r.Lineage, r.MayFollow = nil, nil
-	}
-	r.Vector = r.Vector.With(version.Synchronizer, dot) // the winner's own rank, never higher (R5)
-	row.Versions[id] = &r
+	winner := plan.Lookup(&before, v.Winner)
+	row, id := plan.Resolve(before, e.members, heads, v.Winner, now, e.cfg.Mutant)
 	at := ""
 	for _, m := range e.members {
-		if rep := row.Replicas[m.Name]; effective(rep) == v.Winner {
-			if e.cfg.Mutant == EagerJoin {
-				rep.Version = id
-			} else {
-				rep.Tentative = id
-			}
-			row.Replicas[m.Name] = rep
+		if plan.Effective(row.Replicas[m.Name]) == id {
 			at = m.Name
 		}
 	}
-	prune(&row)
 	rec := state.Conflict{
 		ID: conflictID(e.cfg.Group, row.Key, heads), Group: e.cfg.Group, Key: row.Key, State: "resolved", Policy: v.Policy, Reason: v.Reason,
 		Winner: *winner, WinnerAt: at, Losers: losers, Detected: now, Resolved: now,
@@ -311,7 +289,7 @@ func (e *Engine) resolved(ctx context.Context, before state.Row, heads []version
 	if err != nil {
 		return Pending, fmt.Errorf("announce resolution: %w", err)
 	}
-	e.cfg.Trace(Point{Line: "4c", Key: row.Key, Version: &r})
+	e.cfg.Trace(Point{Line: "4c", Key: row.Key, Version: plan.Lookup(&row, id)})
 	due := now.Add(5 * time.Second) // should the event be lost
 	_, err = e.cfg.Store.Commit(ctx, row, state.Effects{
 		Conflicts: closed, Events: []state.OutboxEvent{ev}, Dirty: &due, Reason: "a resolved conflict waits to be propagated",

@@ -19,6 +19,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	statemem "github.com/bucketmesh/bucketmesh/pkg/state/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
@@ -103,7 +104,7 @@ type options struct {
 	bucket    mem.Config
 	rule      config.ConflictRule
 	noDeletes bool
-	mutant    reconcile.Mutant
+	mutant    plan.Mutant
 	part      int64 // objects above this size go in parts
 }
 
@@ -201,7 +202,7 @@ func (r *rig) newEngine(names ...string) *reconcile.Engine {
 			After:  func(op object.Op, k string) error { return call(s.after, op, k) },
 		}
 		cfg.Sites = append(cfg.Sites, reconcile.Site{
-			Member: reconcile.Member{Name: name, Writable: !s.readOnly},
+			Member: plan.Member{Name: name, Writable: !s.readOnly},
 			Bucket: object.Checked(object.Count(object.Fault(s.Bucket, faults), &s.requests)),
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 )
 
 func TestEveryTrapHasItsTest(t *testing.T) {
@@ -225,8 +226,8 @@ func TestWhatCanNotWorkIsRefused(t *testing.T) {
 	for name, cfg := range map[string]reconcile.Config{
 		"no group":   {},
 		"no sites":   {Group: group},
-		"one site":   {Group: group, Sites: []reconcile.Site{{Member: reconcile.Member{Name: "a", Writable: true}}}},
-		"no writers": {Group: group, Sites: []reconcile.Site{{Member: reconcile.Member{Name: "a"}}, {Member: reconcile.Member{Name: "b"}}}},
+		"one site":   {Group: group, Sites: []reconcile.Site{{Member: plan.Member{Name: "a", Writable: true}}}},
+		"no writers": {Group: group, Sites: []reconcile.Site{{Member: plan.Member{Name: "a"}}, {Member: plan.Member{Name: "b"}}}},
 	} {
 		if _, err := reconcile.New(cfg); !errkind.Is(err, errkind.Invalid) {
 			t.Errorf("%s: %v", name, err)

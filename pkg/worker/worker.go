@@ -28,6 +28,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
@@ -130,7 +131,7 @@ func (w *Worker) open(ctx context.Context) error {
 	sites := make([]reconcile.Site, len(w.replicas))
 	for i, r := range w.replicas {
 		sites[i] = reconcile.Site{
-			Member: reconcile.Member{Name: r.Name, Writable: r.Mode == config.ReadWrite}, Bucket: r.Bucket,
+			Member: plan.Member{Name: r.Name, Writable: r.Mode == config.ReadWrite}, Bucket: r.Bucket,
 		}
 	}
 	w.engine, err = reconcile.New(reconcile.Config{

@@ -22,7 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -45,22 +45,22 @@ func run(args []string, out, errs io.Writer) int {
 	case err != nil:
 		return 2
 	}
-	mutants := reconcile.Mutants()
+	mutants := plan.Mutants()
 	if *list {
 		for _, m := range slices.Sorted(maps.Keys(mutants)) {
 			fmt.Fprintf(out, "%-28s %s\n", m, mutants[m])
 		}
 		return 0
 	}
-	if _, ok := mutants[reconcile.Mutant(*mutant)]; *mutant != "" && !ok || flags.NArg() > 0 || *seeds == 0 || *procs < 1 {
+	if _, ok := mutants[plan.Mutant(*mutant)]; *mutant != "" && !ok || flags.NArg() > 0 || *seeds == 0 || *procs < 1 {
 		fmt.Fprintf(errs, "sim: unknown mutant %q, a stray argument or an empty range; see -h and -list-mutants\n", *mutant)
 		return 2
 	}
-	return explore(out, *from, *seeds, reconcile.Mutant(*mutant), *procs, *verbose)
+	return explore(out, *from, *seeds, plan.Mutant(*mutant), *procs, *verbose)
 }
 
 // explore runs seeds until one fails, and reports the lowest failing one.
-func explore(out io.Writer, from, seeds uint64, mutant reconcile.Mutant, procs int, verbose bool) int {
+func explore(out io.Writer, from, seeds uint64, mutant plan.Mutant, procs int, verbose bool) int {
 	var log func(string, ...any)
 	if verbose {
 		procs = 1
@@ -100,7 +100,7 @@ func explore(out io.Writer, from, seeds uint64, mutant reconcile.Mutant, procs i
 	if why != "" {
 		violations, code = 1, 1
 		replay := fmt.Sprintf("go run ./test/sim -from %d -seeds 1 -v", failed)
-		if mutant != reconcile.None {
+		if mutant != plan.None {
 			replay += " -mutant " + string(mutant)
 		}
 		fmt.Fprintf(out, "seed %d: %s\nreplay: %s\n", failed, why, replay)

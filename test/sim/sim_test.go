@@ -14,24 +14,24 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 )
 
 // knownFrom are seeds at which the simulator finds each fault. A change of the engine or of the model moves them: then
 // "go run ./test/sim -mutant NAME -seeds 20000" says the first one that finds it now.
-var knownFrom = map[reconcile.Mutant]uint64{
-	reconcile.EagerJoin:         5,
-	reconcile.NoLease:           11599,
-	reconcile.NoNonce:           396,
-	reconcile.NonceForever:      33,
-	reconcile.NonceNotConsumed:  2584,
-	reconcile.OverwriteFirst:    20,
-	reconcile.ProviderClockRank: 2915,
-	reconcile.RankUp:            2552,
-	reconcile.StateFirst:        1,
-	reconcile.UnconditionalDel:  55,
-	reconcile.UnconditionalPut:  3,
-	reconcile.UnpinnedRead:      972,
+var knownFrom = map[plan.Mutant]uint64{
+	plan.EagerJoin:         5,
+	plan.NoLease:           11599,
+	plan.NoNonce:           396,
+	plan.NonceForever:      33,
+	plan.NonceNotConsumed:  2584,
+	plan.OverwriteFirst:    20,
+	plan.ProviderClockRank: 2915,
+	plan.RankUp:            2552,
+	plan.StateFirst:        1,
+	plan.UnconditionalDel:  55,
+	plan.UnconditionalPut:  3,
+	plan.UnpinnedRead:      972,
 }
 
 // pick is a number of seeds that takes about as long with and without the race detector.
@@ -54,7 +54,7 @@ func TestNoViolation(t *testing.T) {
 }
 
 // trace is what happened in a run.
-func trace(seed uint64, mutant reconcile.Mutant) (hash, violation string) {
+func trace(seed uint64, mutant plan.Mutant) (hash, violation string) {
 	h := sha256.New()
 	violation = newWorld(seed, mutant, func(format string, args ...any) { fmt.Fprintf(h, format+"\n", args...) }).run()
 	return hex.EncodeToString(h.Sum(nil)), violation
@@ -64,8 +64,8 @@ func trace(seed uint64, mutant reconcile.Mutant) (hash, violation string) {
 func TestSameSeedSameHistory(t *testing.T) {
 	seen := map[string]uint64{}
 	for seed := uint64(1); seed <= 60; seed++ {
-		once, _ := trace(seed, reconcile.None)
-		again, _ := trace(seed, reconcile.None)
+		once, _ := trace(seed, plan.None)
+		again, _ := trace(seed, plan.None)
 		if once != again {
 			t.Errorf("seed %d has two histories", seed)
 		}
@@ -74,16 +74,16 @@ func TestSameSeedSameHistory(t *testing.T) {
 		}
 		seen[once] = seed
 	}
-	seed := knownFrom[reconcile.EagerJoin]
-	_, one := trace(seed, reconcile.EagerJoin)
-	if _, two := trace(seed, reconcile.EagerJoin); one != two {
+	seed := knownFrom[plan.EagerJoin]
+	_, one := trace(seed, plan.EagerJoin)
+	if _, two := trace(seed, plan.EagerJoin); one != two {
 		t.Errorf("one violation, told twice: %q and %q", one, two)
 	}
 }
 
 // A simulator that finds nothing in a broken synchronizer proves nothing.
 func TestEveryMutantIsFound(t *testing.T) {
-	mutants := slices.Sorted(maps.Keys(reconcile.Mutants()))
+	mutants := slices.Sorted(maps.Keys(plan.Mutants()))
 	if known := slices.Sorted(maps.Keys(knownFrom)); !slices.Equal(known, mutants) {
 		t.Fatalf("there are the faults %v, and seeds for %v", mutants, known)
 	}
@@ -108,8 +108,8 @@ func TestEveryMutantIsFound(t *testing.T) {
 // What is told to replay does replay, and tells the whole history.
 func TestReplay(t *testing.T) {
 	var out bytes.Buffer
-	from := strconv.FormatUint(knownFrom[reconcile.UnconditionalPut], 10)
-	if code := run([]string{"-from", from, "-seeds", "1", "-v", "-mutant", string(reconcile.UnconditionalPut)}, &out, io.Discard); code != 1 {
+	from := strconv.FormatUint(knownFrom[plan.UnconditionalPut], 10)
+	if code := run([]string{"-from", from, "-seeds", "1", "-v", "-mutant", string(plan.UnconditionalPut)}, &out, io.Discard); code != 1 {
 		t.Fatalf("exit code %d:\n%s", code, &out)
 	}
 	for _, want := range []string{"user op 0 at ", " line 5c replica ", "VIOLATION ", "seeds=1 violations=1"} {

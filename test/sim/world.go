@@ -12,6 +12,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/state/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
@@ -34,7 +35,7 @@ type world struct {
 	workers   []*worker
 	running   *worker
 	copier    *transfer.Copier
-	mutant    reconcile.Mutant
+	mutant    plan.Mutant
 	log       func(format string, args ...any) // nil: silent
 	nonces    int
 	events    []notice
@@ -92,7 +93,7 @@ type look struct {
 // crashed unwinds a killed worker.
 type crashed struct{}
 
-func newWorld(seed uint64, mutant reconcile.Mutant, log func(string, ...any)) *world {
+func newWorld(seed uint64, mutant plan.Mutant, log func(string, ...any)) *world {
 	rng := rand.New(rand.NewPCG(seed, 0x6275636b6574)) //nolint:gosec // a reproducible run needs a seeded generator
 	w := &world{
 		rng: rng, mutant: mutant, log: log, now: time.Unix(1_800_000_000, 0), p: draw(rng),
@@ -140,7 +141,7 @@ func (w *world) newWorker(i int) *worker {
 		Trace: func(p reconcile.Point) { w.trace(k, p) },
 	}
 	for _, b := range w.buckets {
-		cfg.Sites = append(cfg.Sites, reconcile.Site{Member: reconcile.Member{Name: b.name, Writable: true}, Bucket: b})
+		cfg.Sites = append(cfg.Sites, reconcile.Site{Member: plan.Member{Name: b.name, Writable: true}, Bucket: b})
 	}
 	var err error
 	if k.engine, err = reconcile.New(cfg); err != nil {

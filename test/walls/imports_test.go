@@ -20,8 +20,9 @@ var leaves = map[string][]string{
 // depend on what that package does.
 var neighbours = map[string][]string{
 	"pkg/policy": {"pkg/config", "pkg/errkind", "pkg/event", "pkg/version"},
+	"pkg/reconcile/plan": {"pkg/state", "pkg/version"},
 	"pkg/reconcile": {
-		"pkg/config", "pkg/errkind", "pkg/event", "pkg/object/driver", "pkg/policy", "pkg/state", "pkg/transfer", "pkg/version",
+		"pkg/config", "pkg/errkind", "pkg/event", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
 	},
 	"pkg/state":     {"pkg/errkind", "pkg/version"},
 	"pkg/transfer":  {"pkg/errkind", "pkg/object/driver", "pkg/version"},
@@ -32,7 +33,7 @@ var neighbours = map[string][]string{
 // pure lists packages (not what is below them) that do no I/O: they may not import what does, not even for a moment.
 // pkg/errkind is not among them: it needs net/http for the numbers of statuses.
 var pure = []string{
-	"pkg/version", "pkg/event", "pkg/policy", "pkg/reconcile", "pkg/normalize", "pkg/state", "pkg/object/driver",
+	"pkg/version", "pkg/event", "pkg/policy", "pkg/reconcile", "pkg/reconcile/plan", "pkg/normalize", "pkg/state", "pkg/object/driver",
 }
 
 // doesIO lists imports that a pure package may not have, with all below them.

@@ -16,7 +16,7 @@ var longFiles = map[string]string{}
 // variables are the package-level variables that could change, with the reason why they may be there. Tables that nobody writes to, sentinel
 // errors, compiled patterns and embedded files need no entry.
 var variables = map[string]string{
-	"pkg/reconcile.genesis": "a sentinel that is compared by its address; nobody writes to it",
+	"pkg/reconcile/plan.genesis": "a sentinel that is compared by its address; nobody writes to it",
 }
 
 func TestPackagesExplainThemselves(t *testing.T) {

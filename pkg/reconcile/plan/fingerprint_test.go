@@ -1,4 +1,4 @@
-package reconcile
+package plan
 
 import (
 	"testing"
@@ -16,30 +16,30 @@ func TestTrapMetagenerationAloneIsNoEdit(t *testing.T) {
 		Print:   state.Fingerprint{Present: true, Tag: "17", VersionID: "17", Metageneration: "1", MetaHash: "m", ModTime: 1},
 		Content: version.Content{Size: 5},
 	}
-	settled := plan(state.Row{}, view{
-		members: members, seen: map[string]Observation{"a": composed, "b": {}}, lookedAt: epoch, now: epoch,
+	settled := Plan(state.Row{}, View{
+		Members: members, Seen: map[string]Observation{"a": composed, "b": {}}, LookedAt: epoch, Now: epoch,
 	})
-	if settled.action != propagate {
-		t.Fatalf("the first plan is %v", settled.action)
+	if settled.Action != Propagate {
+		t.Fatalf("the first plan is %v", settled.Action)
 	}
 	counted := composed
 	counted.Print.Metageneration, counted.Print.ModTime = "2", 2
-	next := plan(settled.row, view{
-		members: members, seen: map[string]Observation{"a": counted, "b": {}}, lookedAt: epoch, now: epoch,
+	next := Plan(settled.Row, View{
+		Members: members, Seen: map[string]Observation{"a": counted, "b": {}}, LookedAt: epoch, Now: epoch,
 	})
-	was, is := settled.row.Replicas["a"], next.row.Replicas["a"]
+	was, is := settled.Row.Replicas["a"], next.Row.Replicas["a"]
 	if is.Version != was.Version {
 		t.Errorf("a holds the new version %s", is.Version)
 	}
-	if !next.changed || is.Print != counted.Print {
+	if !next.Changed || is.Print != counted.Print {
 		t.Errorf("the row says %+v of a", is.Print)
 	}
 	edited := counted
 	edited.Print.Metageneration, edited.Print.MetaHash = "3", "n"
-	last := plan(next.row, view{
-		members: members, seen: map[string]Observation{"a": edited, "b": {}}, lookedAt: epoch, now: epoch,
+	last := Plan(next.Row, View{
+		Members: members, Seen: map[string]Observation{"a": edited, "b": {}}, LookedAt: epoch, Now: epoch,
 	})
-	if last.row.Replicas["a"].Version == was.Version {
+	if last.Row.Replicas["a"].Version == was.Version {
 		t.Error("an edit of the metadata is not seen")
 	}
 }

@@ -1,4 +1,4 @@
-package reconcile
+package plan
 
 // Mutant is a fault that the simulator can switch on to prove that its checks find it. It is the zero value (no
 // fault) everywhere else; nothing but tests can set it, because Config.Mutant is not reachable from a configuration.

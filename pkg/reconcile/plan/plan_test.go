@@ -1,4 +1,4 @@
-package reconcile
+package plan
 
 import (
 	"maps"
@@ -60,23 +60,23 @@ func (h *history) content() version.Content {
 }
 
 // view is what a look could find now.
-func (h *history) view() view {
-	v := view{
-		members: h.members, seen: map[string]Observation{}, unknown: map[string]bool{}, concluded: map[string]bool{},
-		lookedAt: h.now, now: h.now.Add(time.Millisecond), deletes: rapid.IntRange(0, 4).Draw(h.t, "deletes") > 0,
+func (h *history) view() View {
+	v := View{
+		Members: h.members, Seen: map[string]Observation{}, Unknown: map[string]bool{}, Concluded: map[string]bool{},
+		LookedAt: h.now, Now: h.now.Add(time.Millisecond), Deletes: rapid.IntRange(0, 4).Draw(h.t, "deletes") > 0,
 	}
 	for _, m := range h.members {
 		switch rapid.IntRange(0, 5).Draw(h.t, "look") {
 		case 0:
-			v.unknown[m.Name] = true
+			v.Unknown[m.Name] = true
 		case 1: // not looked at
 		default:
-			v.seen[m.Name] = h.holds[m.Name]
+			v.Seen[m.Name] = h.holds[m.Name]
 		}
 	}
 	for _, it := range h.row.Intents {
 		if rapid.IntRange(0, 3).Draw(h.t, "concluded") == 0 {
-			v.concluded[it.Nonce] = true
+			v.Concluded[it.Nonce] = true
 		}
 	}
 	return v
@@ -96,61 +96,36 @@ func (h *history) step() {
 			h.write(name, o.Print.Nonce, h.content(), o.Print.MetaHash)
 		}
 	default:
-		h.perform(plan(h.row, h.view()))
+		h.perform(Plan(h.row, h.view()))
 	}
 }
 
 // perform stores a step and carries it out, or a part of it.
-func (h *history) perform(s step) {
-	h.row = s.row
+func (h *history) perform(s Step) {
+	h.row = s.Row
 	h.row.Rev++
-	if s.action == conflict && rapid.Bool().Draw(h.t, "resolve") {
-		h.settleConflict(s.heads)
+	if s.Action == Conflict && rapid.Bool().Draw(h.t, "resolve") {
+		h.row, _ = Resolve(h.row, h.members, s.Heads, s.Heads[0], h.now, None)
 	}
-	if s.action != propagate {
+	if s.Action != Propagate {
 		return
 	}
-	target := lookup(&h.row, s.target)
-	for _, d := range s.dests {
-		h.serial++
-		nonce := "n" + strconv.Itoa(h.serial)
-		expect := h.row.Replicas[d].Print
-		h.row.Intents = append(slices.Clone(h.row.Intents), state.Intent{
-			Nonce: nonce, Replica: d, Version: s.target, Expect: expect, LeaseUntil: h.now.Add(30 * time.Second),
-		})
-		if rapid.Bool().Draw(h.t, "lands") && expect.Tag == h.holds[d].Print.Tag {
+	target := Lookup(&h.row, s.Target)
+	var orders []Order
+	h.row, orders = Intend(h.row, s.Target, s.Dests, func() string { h.serial++; return "n" + strconv.Itoa(h.serial) }, h.now.Add(30*time.Second), "", None)
+	for _, o := range orders {
+		if rapid.Bool().Draw(h.t, "lands") && o.Expect.Tag == h.holds[o.Replica].Print.Tag {
 			if target.Kind == version.Put {
-				h.write(d, nonce, target.Content, target.MetaHash)
+				h.write(o.Replica, o.Nonce, target.Content, target.MetaHash)
 			} else {
-				h.holds[d] = Observation{Time: h.now.UnixNano()}
+				h.holds[o.Replica] = Observation{Time: h.now.UnixNano()}
 			}
 		}
 	}
 }
 
-// settleConflict is line 4c with the first head as the winner.
-func (h *history) settleConflict(heads []version.ID) {
-	row := clone(h.row)
-	id, dot := nextDot(&row, version.Synchronizer, h.now)
-	r := *lookup(&row, heads[0])
-	r.ID, r.Origin, r.Lineage = id, version.Synchronizer, r.ContentVector()
-	for _, x := range heads {
-		r.Vector = r.Vector.Join(lookup(&row, x).Vector)
-	}
-	r.Vector = r.Vector.With(version.Synchronizer, dot)
-	row.Versions[id] = &r
-	for name, rep := range row.Replicas {
-		if effective(rep) == heads[0] {
-			rep.Tentative = id
-			row.Replicas[name] = rep
-		}
-	}
-	prune(&row)
-	h.row = row
-}
-
 // forAll checks a property of a plan at the end of random histories.
-func forAll(t *testing.T, property func(t *rapid.T, h *history, v view, s step)) {
+func forAll(t *testing.T, property func(t *rapid.T, h *history, v View, s Step)) {
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHistory(t)
@@ -158,13 +133,13 @@ func forAll(t *testing.T, property func(t *rapid.T, h *history, v view, s step))
 			h.step()
 		}
 		v := h.view()
-		property(t, h, v, plan(h.row, v))
+		property(t, h, v, Plan(h.row, v))
 	})
 }
 
 // deep is a row that shares nothing with another one.
 func deep(row state.Row) state.Row {
-	row = clone(row)
+	row = Clone(row)
 	for id, v := range row.Versions {
 		w := *v
 		w.Vector, w.Lineage, w.MayFollow = maps.Clone(v.Vector), maps.Clone(v.Lineage), maps.Clone(v.MayFollow)
@@ -174,44 +149,44 @@ func deep(row state.Row) state.Row {
 }
 
 func TestPlanIsPureAndDeterministic(t *testing.T) {
-	forAll(t, func(t *rapid.T, h *history, v view, s step) {
+	forAll(t, func(t *rapid.T, h *history, v View, s Step) {
 		before := deep(h.row)
-		again := plan(h.row, v)
+		again := Plan(h.row, v)
 		if !reflect.DeepEqual(deep(h.row), before) {
 			t.Fatalf("the row that was handed in changed:\n%+v\n%+v", before, h.row)
 		}
-		if !reflect.DeepEqual(deep(again.row), deep(s.row)) || again.action != s.action || again.target != s.target || again.source != s.source ||
-			!slices.Equal(again.dests, s.dests) || !slices.Equal(again.heads, s.heads) || !slices.Equal(again.replicas, s.replicas) ||
-			again.changed != s.changed || !again.until.Equal(s.until) || !slices.Equal(again.stranded, s.stranded) {
+		if !reflect.DeepEqual(deep(again.Row), deep(s.Row)) || again.Action != s.Action || again.Target != s.Target || again.Source != s.Source ||
+			!slices.Equal(again.Dests, s.Dests) || !slices.Equal(again.Heads, s.Heads) || !slices.Equal(again.Replicas, s.Replicas) ||
+			again.Changed != s.Changed || !again.Until.Equal(s.Until) || !slices.Equal(again.Stranded, s.Stranded) {
 			t.Fatalf("two plans of the same:\n%+v\n%+v", s, again)
 		}
 	})
 }
 
 func TestPlanWritesNothingItMustNot(t *testing.T) {
-	forAll(t, func(t *rapid.T, h *history, v view, s step) {
-		if s.action != propagate {
-			if len(s.dests) > 0 || s.source != "" {
-				t.Fatalf("action %d has destinations %v and source %q", s.action, s.dests, s.source)
+	forAll(t, func(t *rapid.T, h *history, v View, s Step) {
+		if s.Action != Propagate {
+			if len(s.Dests) > 0 || s.Source != "" {
+				t.Fatalf("action %d has destinations %v and source %q", s.Action, s.Dests, s.Source)
 			}
 			return
 		}
-		if heads := headsOf(&s.row, h.members); len(heads) != 1 || heads[0] != s.target {
-			t.Fatalf("writes %s while the heads are %v", s.target, heads)
+		if heads := Heads(&s.Row, h.members); len(heads) != 1 || heads[0] != s.Target {
+			t.Fatalf("writes %s while the heads are %v", s.Target, heads)
 		}
-		target := lookup(&s.row, s.target)
-		if target == genesis || target.Kind == version.Delete && !v.deletes {
+		target := Lookup(&s.Row, s.Target)
+		if target == genesis || target.Kind == version.Delete && !v.Deletes {
 			t.Fatalf("propagates %+v", target)
 		}
-		for _, d := range s.dests {
-			r := s.row.Replicas[d]
-			if v.unknown[d] {
+		for _, d := range s.Dests {
+			r := s.Row.Replicas[d]
+			if v.Unknown[d] {
 				t.Fatalf("writes to %s, which did not answer", d)
 			}
-			if effective(r) == s.target {
+			if Effective(r) == s.Target {
 				t.Fatalf("writes to %s what it holds", d)
 			}
-			if have := lookup(&s.row, effective(r)); !have.Vector.LessEqual(target.Vector) {
+			if have := Lookup(&s.Row, Effective(r)); !have.Vector.LessEqual(target.Vector) {
 				t.Fatalf("overwrites %s of %s, which %s does not follow", have.ID, d, target.ID)
 			}
 			if target.Kind == version.Delete && !r.Print.Present {
@@ -219,29 +194,29 @@ func TestPlanWritesNothingItMustNot(t *testing.T) {
 			}
 		}
 		if target.Kind == version.Put {
-			r := s.row.Replicas[s.source]
-			if v.unknown[s.source] || effective(r) != s.target || !r.Print.Present || slices.Contains(s.dests, s.source) {
-				t.Fatalf("reads %s from %s: %+v", s.target, s.source, r)
+			r := s.Row.Replicas[s.Source]
+			if v.Unknown[s.Source] || Effective(r) != s.Target || !r.Print.Present || slices.Contains(s.Dests, s.Source) {
+				t.Fatalf("reads %s from %s: %+v", s.Target, s.Source, r)
 			}
 		}
 	})
 }
 
 func TestPlanHeadsAreAnAntichain(t *testing.T) {
-	forAll(t, func(t *rapid.T, h *history, _ view, s step) {
-		heads := headsOf(&s.row, h.members)
+	forAll(t, func(t *rapid.T, h *history, _ View, s Step) {
+		heads := Heads(&s.Row, h.members)
 		if len(heads) == 0 {
 			t.Fatal("there is no head")
 		}
 		for _, a := range heads {
 			for _, b := range heads {
-				if a != b && lookup(&s.row, a).Vector.LessEqual(lookup(&s.row, b).Vector) {
+				if a != b && Lookup(&s.Row, a).Vector.LessEqual(Lookup(&s.Row, b).Vector) {
 					t.Fatalf("head %s is in the past of head %s", a, b)
 				}
 			}
 		}
-		if s.action == conflict && (len(s.heads) < 2 || !slices.Equal(s.heads, heads)) {
-			t.Fatalf("a conflict of %v while the heads are %v", s.heads, heads)
+		if s.Action == Conflict && (len(s.Heads) < 2 || !slices.Equal(s.Heads, heads)) {
+			t.Fatalf("a conflict of %v while the heads are %v", s.Heads, heads)
 		}
 	})
 }
@@ -249,24 +224,24 @@ func TestPlanHeadsAreAnAntichain(t *testing.T) {
 // Planning again on the row that a plan made, with the same answers, changes nothing but what a second look proves:
 // tentative versions, and intents that have ended.
 func TestPlanIsIdempotent(t *testing.T) {
-	forAll(t, func(t *rapid.T, _ *history, v view, s step) {
-		next := plan(s.row, v)
-		for name, r := range s.row.Replicas {
-			n := next.row.Replicas[name]
-			if effective(n) != effective(r) {
-				if n.Tentative == "" || !joined(&next.row, effective(n), effective(r)) {
-					t.Fatalf("%s counted as %s and now as %s\nfirst  %+v\nsecond %+v", name, effective(r), effective(n), s, next)
+	forAll(t, func(t *rapid.T, _ *history, v View, s Step) {
+		next := Plan(s.Row, v)
+		for name, r := range s.Row.Replicas {
+			n := next.Row.Replicas[name]
+			if Effective(n) != Effective(r) {
+				if n.Tentative == "" || !joined(&next.Row, Effective(n), Effective(r)) {
+					t.Fatalf("%s counted as %s and now as %s\nfirst  %+v\nsecond %+v", name, Effective(r), Effective(n), s, next)
 				}
 			}
 		}
-		for id := range next.row.Versions {
-			if s.row.Versions[id] == nil && next.row.Versions[id].Origin != version.Synchronizer {
+		for id := range next.Row.Versions {
+			if s.Row.Versions[id] == nil && next.Row.Versions[id].Origin != version.Synchronizer {
 				t.Fatalf("version %s was found in what had been looked at already", id)
 			}
 		}
-		third := plan(next.row, v)
-		fourth := plan(third.row, v)
-		if fourth.changed {
+		third := Plan(next.Row, v)
+		fourth := Plan(third.Row, v)
+		if fourth.Changed {
 			t.Fatalf("four plans of the same do not come to rest:\n%+v\n%+v", third, fourth)
 		}
 	})
@@ -274,16 +249,16 @@ func TestPlanIsIdempotent(t *testing.T) {
 
 // joined reports that a version is a join or resolution over another one.
 func joined(row *state.Row, id, over version.ID) bool {
-	v := lookup(row, id)
-	return v.Origin == version.Synchronizer && lookup(row, over).Vector.LessEqual(v.Vector)
+	v := Lookup(row, id)
+	return v.Origin == version.Synchronizer && Lookup(row, over).Vector.LessEqual(v.Vector)
 }
 
 // What is not looked at is taken at the row's word, and nothing of it is proven.
 func TestPlanProvesNothingItDidNotSee(t *testing.T) {
-	forAll(t, func(t *rapid.T, h *history, v view, s step) {
+	forAll(t, func(t *rapid.T, h *history, v View, s Step) {
 		for _, m := range h.members {
-			before, after := h.row.Replicas[m.Name], s.row.Replicas[m.Name]
-			if _, seen := v.seen[m.Name]; seen {
+			before, after := h.row.Replicas[m.Name], s.Row.Replicas[m.Name]
+			if _, seen := v.Seen[m.Name]; seen {
 				continue
 			}
 			if after.Version != before.Version || after.Print != before.Print || before.Tentative != "" && after.Tentative == "" {
@@ -295,18 +270,18 @@ func TestPlanProvesNothingItDidNotSee(t *testing.T) {
 
 // A row does not grow with the number of changes.
 func TestPlanKeepsRowsSmall(t *testing.T) {
-	forAll(t, func(t *rapid.T, h *history, _ view, s step) {
-		if n, most := len(s.row.Versions), 2*len(h.members)+len(s.row.Intents); n > most {
-			t.Fatalf("%d versions for %d replicas and %d intents", n, len(h.members), len(s.row.Intents))
+	forAll(t, func(t *rapid.T, h *history, _ View, s Step) {
+		if n, most := len(s.Row.Versions), 2*len(h.members)+len(s.Row.Intents); n > most {
+			t.Fatalf("%d versions for %d replicas and %d intents", n, len(h.members), len(s.Row.Intents))
 		}
-		for id := range s.row.Counters {
+		for id := range s.Row.Counters {
 			if id != version.Synchronizer && !slices.ContainsFunc(h.members, func(m Member) bool { return m.Name == id }) {
 				t.Fatalf("a counter of %q", id)
 			}
 		}
-		for _, r := range s.row.Replicas {
+		for _, r := range s.Row.Replicas {
 			for _, id := range []version.ID{r.Version, r.Tentative} {
-				if id != "" && s.row.Versions[id] == nil {
+				if id != "" && s.Row.Versions[id] == nil {
 					t.Fatalf("version %s is held and forgotten", id)
 				}
 			}

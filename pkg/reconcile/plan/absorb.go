@@ -1,4 +1,4 @@
-package reconcile
+package plan
 
 import (
 	"slices"
@@ -13,16 +13,16 @@ import (
 func (p *planner) absorb() (need []string) {
 	n := len(p.row.Intents)
 	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool { // nobody will ever look at a replica that left the group
-		return p.ended(it) && !slices.ContainsFunc(p.members, func(m Member) bool { return m.Name == it.Replica })
+		return p.ended(it) && !slices.ContainsFunc(p.Members, func(m Member) bool { return m.Name == it.Replica })
 	})
 	p.changed = p.changed || len(p.row.Intents) != n
-	for _, m := range p.members {
-		o, ok := p.seen[m.Name]
+	for _, m := range p.Members {
+		o, ok := p.Seen[m.Name]
 		if !ok {
 			continue
 		}
 		r := p.row.Replicas[m.Name]
-		if unchanged(r.Print, o.Print) {
+		if Unchanged(r.Print, o.Print) {
 			p.confirm(m.Name, r, o)
 			continue
 		}
@@ -88,11 +88,11 @@ func (p *planner) learn(id version.ID, c version.Content) {
 // on: an object that brings our nonce later is a user's restore or copy of ours (R3). And the object must be what we
 // meant to write: a tool that edits an object keeps our nonce in its metadata.
 func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
-	if p.mutant == NoNonce {
+	if p.Mutant == NoNonce {
 		return false, false
 	}
 	for i, it := range p.row.Intents {
-		if it.Replica != name || !p.trusting() && !unchanged(it.Expect, p.row.Replicas[name].Print) {
+		if it.Replica != name || !p.trusting() && !Unchanged(it.Expect, p.row.Replicas[name].Print) {
 			continue
 		}
 		v := p.version(it.Version)
@@ -118,7 +118,7 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 		}
 		p.row.Replicas[name] = state.Replica{Version: it.Version, Print: o.Print, Over: it.Expect.VersionID}
 		p.learn(it.Version, o.Content)
-		if p.mutant == NonceNotConsumed {
+		if p.Mutant == NonceNotConsumed {
 			p.row.Intents[i].LeaseUntil = time.Time{} // nobody writes under it any more, but it is believed
 		} else {
 			p.row.Intents = slices.Delete(p.row.Intents, i, i+1)
@@ -126,7 +126,7 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 		p.changed = true
 		return true, false
 	}
-	if p.mutant == NonceForever && o.Print.Present && o.Print.Nonce != "" {
+	if p.Mutant == NonceForever && o.Print.Present && o.Print.Nonce != "" {
 		for id, v := range p.row.Versions {
 			if v.Kind == version.Put && v.Content.Compare(o.Content) == version.Equal {
 				p.row.Replicas[name] = state.Replica{Version: id, Print: o.Print}
@@ -147,14 +147,14 @@ func (p *planner) doubt(replica string, ours version.ID) {
 
 // trusting are the faults that believe a nonce without asking what happened since.
 func (p *planner) trusting() bool {
-	return p.mutant == NoLease || p.mutant == NonceForever || p.mutant == NonceNotConsumed
+	return p.Mutant == NoLease || p.Mutant == NonceForever || p.Mutant == NonceNotConsumed
 }
 
 // userVersion gives a user's write a version: it follows whatever the replica held (assumption A1). At a replica where
 // users may not write it follows nothing, so that it never dominates.
 func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	parent := p.version(r.Version) // never the tentative one: nothing proves that it was there
-	id, dot := nextDot(&p.row, m.Name, p.now)
+	id, dot := nextDot(&p.row, m.Name, p.Now)
 	v := &version.Version{ID: id, Kind: version.Delete, Origin: m.Name, ProviderTime: o.Time}
 	if m.Writable {
 		v.Vector = parent.Vector.With(m.Name, dot)
@@ -164,19 +164,19 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	if o.Print.Present {
 		v.Kind, v.Content, v.MetaHash = version.Put, o.Content, o.Print.MetaHash
 	}
-	if p.mutant != ProviderClockRank {
+	if p.Mutant != ProviderClockRank {
 		v.MayFollow = parent.MayFollow
 	}
 	for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's
-		if it.Replica == m.Name && !p.concluded[it.Nonce] && p.mutant != ProviderClockRank {
+		if it.Replica == m.Name && !p.Concluded[it.Nonce] && p.Mutant != ProviderClockRank {
 			v.MayFollow = v.MayFollow.Join(p.version(it.Version).Vector)
 		}
 	}
 	v.HLC = version.Timestamp(o.Time)
-	if p.mutant != ProviderClockRank {
+	if p.Mutant != ProviderClockRank {
 		v.HLC = max(v.HLC, parent.HLC+1)
 		for _, it := range p.row.Intents { // R4
-			if it.Replica == m.Name && !p.concluded[it.Nonce] {
+			if it.Replica == m.Name && !p.Concluded[it.Nonce] {
 				v.HLC = max(v.HLC, p.version(it.Version).HLC+1)
 			}
 		}
@@ -197,16 +197,16 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 // ended reports that an intent's writer can't write any more: the lease ended before we looked, or it is our own request
 // and has been answered.
 func (p *planner) ended(it state.Intent) bool {
-	return !p.lookedAt.Before(it.LeaseUntil) || p.concluded[it.Nonce]
+	return !p.LookedAt.Before(it.LeaseUntil) || p.Concluded[it.Nonce]
 }
 
 func (p *planner) dropIntents(name string, which func(state.Intent) bool) {
-	if p.mutant == NoLease {
+	if p.Mutant == NoLease {
 		return
 	}
 	n := len(p.row.Intents)
 	p.row.Intents = slices.DeleteFunc(p.row.Intents, func(it state.Intent) bool {
-		if p.mutant == NonceNotConsumed && it.LeaseUntil.IsZero() {
+		if p.Mutant == NonceNotConsumed && it.LeaseUntil.IsZero() {
 			return false
 		}
 		return it.Replica == name && which(it)
