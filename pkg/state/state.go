@@ -126,15 +126,31 @@ type Conflict struct {
 	ID       string          `json:"id"`
 	Group    string          `json:"group"`
 	Key      string          `json:"key"`
-	State    string          `json:"state"` // detected, resolved, superseded
+	State    string          `json:"state"` // detected, pending, merging, resolved, superseded
 	Policy   string          `json:"policy"`
 	Reason   string          `json:"reason"`
 	Winner   version.Version `json:"winner"`
 	WinnerAt string          `json:"winnerAt"` // replica
 	Losers   []Loser         `json:"losers"`
+	Base     version.Content `json:"base,omitzero"` // what all of them followed, of a merge; zero if it is not known
 	Detected time.Time       `json:"detected"`
+	Deadline time.Time       `json:"deadline,omitzero"` // of a pending one: then the fallback decides
 	Resolved time.Time       `json:"resolved"`
 }
+
+// Open reports that the conflict is not decided yet.
+func (c *Conflict) Open() bool {
+	return c.State == ConflictDetected || c.State == ConflictPending || c.State == ConflictMerging
+}
+
+// The states of a conflict.
+const (
+	ConflictDetected   = "detected"   // the resolver has not answered yet
+	ConflictPending    = "pending"    // somebody outside was asked: a person, or a webhook
+	ConflictMerging    = "merging"    // the merged content is being written
+	ConflictResolved   = "resolved"   // decided: the losers are kept
+	ConflictSuperseded = "superseded" // the versions changed before it was decided
+)
 
 // Stats of a group. Conflicts are all records, resolved ones included.
 type Stats struct {

@@ -1,6 +1,9 @@
 package version
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Synchronizer is the name under which the synchronizer itself adds dots (joins and resolutions). It can't be the name
 // of a replica: replica names are DNS labels.
@@ -129,12 +132,40 @@ type Version struct {
 	// having an answer. It never makes a version dominate; it only keeps a policy from preferring a content that the
 	// user may have overwritten knowingly.
 	MayFollow Vector `json:"mayFollow,omitempty"`
+	// Sources are the content vectors of what was merged into this version; none if it is no merge. Whoever has seen the
+	// content of one of them must not lose to the merge, which brings that content back.
+	Sources []Vector `json:"sources,omitempty"`
+	// Past are the versions that this one replaced at its replica, the latest first, at most MaxPast: where a three-way merge
+	// finds its base. Only keys whose conflicts are merged have it.
+	Past []Ancestor `json:"past,omitempty"`
+}
+
+// MaxPast bounds Version.Past.
+const MaxPast = 4
+
+// Ancestor is an earlier version of a key, as much of it as it takes to find its bytes again.
+type Ancestor struct {
+	ID      ID      `json:"id"`
+	Content Content `json:"content"`
+}
+
+// Succeeding is what Past is in a version that replaces v: v itself, and before it what v remembers. Nothing is older than a delete.
+func (v *Version) Succeeding() []Ancestor {
+	if v.Kind != Put {
+		return nil
+	}
+	past := append([]Ancestor{{ID: v.ID, Content: v.Content}}, v.Past...)
+	return past[:min(len(past), MaxPast)]
 }
 
 // MayHaveSeen reports whether the writer of v saw, or may have seen, the content of u.
 func (v *Version) MayHaveSeen(u *Version) bool {
-	c := u.ContentVector()
-	return c.Before(v.Vector) || len(v.MayFollow) > 0 && c.LessEqual(v.Vector.Join(v.MayFollow))
+	all := v.Vector
+	if len(v.MayFollow) > 0 {
+		all = all.Join(v.MayFollow)
+	}
+	seen := func(c Vector) bool { return c.Before(v.Vector) || len(v.MayFollow) > 0 && c.LessEqual(all) }
+	return seen(u.ContentVector()) || slices.ContainsFunc(u.Sources, seen)
 }
 
 // ContentVector is the vector of the user write that v's content came from.

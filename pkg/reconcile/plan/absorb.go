@@ -163,6 +163,9 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	}
 	if o.Print.Present {
 		v.Kind, v.Content, v.MetaHash = version.Put, o.Content, o.Print.MetaHash
+		if p.Past {
+			v.Past = parent.Succeeding()
+		}
 	}
 	if p.Mutant != ProviderClockRank {
 		v.MayFollow = parent.MayFollow

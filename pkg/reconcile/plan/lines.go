@@ -103,6 +103,31 @@ func Resolve(row state.Row, members []Member, heads []version.ID, winner version
 	return row, id
 }
 
+// Merge is line 4c for heads whose contents were merged: a version that follows all of them and is nowhere yet. Only an intent
+// keeps it in the row, until it is written at one of the replicas; from there it travels like any other. Until then the heads
+// are what they were. Its rank is the lowest of the heads: whoever edits one of them meanwhile is newer than the merge, which
+// brings that head's content back.
+func Merge(row state.Row, heads []version.ID, content version.Content, metaHash string, now time.Time) (merged state.Row, id version.ID) {
+	row = Clone(row)
+	id, dot := nextDot(&row, version.Synchronizer, now)
+	v := &version.Version{ID: id, Kind: version.Put, Content: content, MetaHash: metaHash, Origin: version.Synchronizer}
+	for i, h := range heads {
+		u := Lookup(&row, h)
+		v.Vector = v.Vector.Join(u.Vector)
+		if len(u.MayFollow) > 0 {
+			v.MayFollow = v.MayFollow.Join(u.MayFollow)
+		}
+		v.Sources = append(append(v.Sources, u.ContentVector()), u.Sources...)
+		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)
+		if i == 0 || u.HLC < v.HLC {
+			v.HLC = u.HLC
+		}
+	}
+	v.Vector = v.Vector.With(version.Synchronizer, dot)
+	row.Versions[id] = v
+	return row, id
+}
+
 // Gone reports that the key is absent on every replica, confirmed, and that nobody is about to write it.
 func Gone(row *state.Row, members []Member) bool {
 	if len(row.Intents) > 0 {

@@ -23,6 +23,7 @@ type View struct {
 	LookedAt  time.Time              // before the first look
 	Now       time.Time
 	Deletes   bool // propagate deletes
+	Past      bool // versions remember what they replaced, for merges
 	Mutant    Mutant
 }
 
@@ -152,7 +153,7 @@ func (p *planner) holder(id version.ID) string {
 func (p *planner) join(heads []version.ID) version.ID {
 	id, dot := nextDot(&p.row, version.Synchronizer, p.Now)
 	first := p.version(heads[0])
-	v := &version.Version{ID: id, Kind: first.Kind, MetaHash: first.MetaHash, Content: first.Content, Origin: version.Synchronizer}
+	v := &version.Version{ID: id, Kind: first.Kind, MetaHash: first.MetaHash, Content: first.Content, Origin: version.Synchronizer, Past: first.Past}
 	for _, h := range heads {
 		u := p.version(h)
 		v.Vector = v.Vector.Join(u.Vector)
@@ -160,6 +161,7 @@ func (p *planner) join(heads []version.ID) version.ID {
 		if len(u.MayFollow) > 0 {
 			v.MayFollow = v.MayFollow.Join(u.MayFollow)
 		}
+		v.Sources = append(v.Sources, u.Sources...)
 		v.Content = v.Content.Merge(u.Content)
 		v.HLC = max(v.HLC, u.HLC)
 		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)
