@@ -60,6 +60,7 @@ require (
 	modernc.org/sqlite v1.60.1
 	pgregory.net/rapid v1.3.0
 	sigs.k8s.io/yaml v1.6.0
+	znkr.io/diff v1.0.1
 )
 
 require (
