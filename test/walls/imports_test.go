@@ -13,13 +13,14 @@ var leaves = map[string][]string{
 	"pkg/version":       {},
 	"pkg/event":         {"pkg/errkind"},
 	"pkg/object/driver": {"pkg/errkind"},
+	"pkg/policy/rank":   {"pkg/errkind"},
 }
 
 // neighbours lists, for a package with a wall around it, the only packages of the module that it may import directly.
 // The planner and the policies must run in the simulator and in the explorer: whoever adds a package here makes them
 // depend on what that package does.
 var neighbours = map[string][]string{
-	"pkg/policy": {"pkg/config", "pkg/errkind", "pkg/event", "pkg/version"},
+	"pkg/policy":         {"pkg/config", "pkg/errkind", "pkg/event", "pkg/policy/rank", "pkg/version"},
 	"pkg/reconcile/plan": {"pkg/state", "pkg/version"},
 	"pkg/reconcile": {
 		"pkg/config", "pkg/errkind", "pkg/event", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
@@ -33,7 +34,7 @@ var neighbours = map[string][]string{
 // pure lists packages (not what is below them) that do no I/O: they may not import what does, not even for a moment.
 // pkg/errkind is not among them: it needs net/http for the numbers of statuses.
 var pure = []string{
-	"pkg/version", "pkg/event", "pkg/policy", "pkg/reconcile", "pkg/reconcile/plan", "pkg/normalize", "pkg/state", "pkg/object/driver",
+	"pkg/version", "pkg/event", "pkg/policy", "pkg/policy/rank", "pkg/reconcile", "pkg/reconcile/plan", "pkg/normalize", "pkg/state", "pkg/object/driver",
 }
 
 // doesIO lists imports that a pure package may not have, with all below them.
@@ -107,6 +108,11 @@ var places = []struct {
 		reason:    "only the command line talks to a terminal",
 	},
 	{
+		libraries: []string{"github.com/google/cel-go"},
+		folders:   []string{"pkg/policy/rank"},
+		reason:    "one language of expressions, which programs that evaluate none do not carry",
+	},
+	{
 		libraries: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "github.com/johannesboyne/gofakes3"},
 		folders:   []string{"pkg/object/drivertest", "pkg/state/statetest", "pkg/state/postgres/pgtest", "pkg/audit/audittest", "pkg/pull/pulltest", "pkg/normalize/oidc/oidctest", "test"},
 		reason:    "test helpers do not belong into programs",
@@ -115,12 +121,12 @@ var places = []struct {
 
 // heavy lists what a program must not carry, because what it does not use still has to be loaded when it starts from zero.
 var heavy = map[string][]string{
-	"services/normalizer-gcs":    {"cloud.google.com/go", "google.golang.org/api", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
-	"services/normalizer-azure":  {"cloud.google.com/go", "google.golang.org/api", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
-	"services/normalizer-s3":     {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
+	"services/normalizer-gcs":    {"github.com/google/cel-go", "cloud.google.com/go", "google.golang.org/api", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
+	"services/normalizer-azure":  {"github.com/google/cel-go", "cloud.google.com/go", "google.golang.org/api", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
+	"services/normalizer-s3":     {"github.com/google/cel-go", "cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
 	"services/sync":              {"cloud.google.com/go/pubsub", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
 	"services/conflict-resolver": {"cloud.google.com/go/pubsub", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
-	"services/audit":             {"cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws"},
+	"services/audit":             {"github.com/google/cel-go", "cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws"},
 }
 
 func TestProgramsCarryWhatTheyUse(t *testing.T) {
