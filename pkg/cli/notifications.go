@@ -51,7 +51,7 @@ func (a *App) notificationsCommand(name, short string, do notifications.Command)
 		case timeout <= 0:
 			return usageError{fmt.Errorf("the flag --timeout must be more than 0, not %s", timeout)}
 		}
-		g, err := config.LoadFile(file, config.Options{Providers: pipeline.Openers().Providers()})
+		g, err := config.LoadFile(file, pipeline.Openers().Document())
 		if err != nil {
 			return err //nolint:wrapcheck // names the file
 		}
@@ -107,7 +107,7 @@ func (a *App) checkCredentials(g *config.Group, names []string) error {
 		}
 		asked.Replicas = append(asked.Replicas, r) // in their places, which messages name
 	}
-	return config.CheckEnvironment(&asked, a.LookupEnv) //nolint:wrapcheck // says "check environment"
+	return config.CheckCredentials(&asked, a.LookupEnv) //nolint:wrapcheck // says "check environment"
 }
 
 // notificationsCode is the exit code: of what failed first, else of what can't work, else of what is to be done.

@@ -55,7 +55,7 @@ func (p *place) options(a *App) (pipeline.Options, error) {
 
 func (p *place) group() (*config.Group, error) {
 	if p.file != "" {
-		return config.LoadFile(p.file, config.Options{Providers: pipeline.Openers().Providers()}) //nolint:wrapcheck // names the file
+		return config.LoadFile(p.file, pipeline.Openers().Document()) //nolint:wrapcheck // names the file
 	}
 	g, err := pipeline.LoadGroup(p.data)
 	switch {

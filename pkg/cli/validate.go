@@ -36,7 +36,7 @@ func (a *App) validate() *cobra.Command {
 		if file == "" {
 			return usageError{errors.New("the flag --file is missing: which document?")}
 		}
-		g, err := config.LoadFile(file, config.Options{Providers: pipeline.Openers().Providers()})
+		g, err := config.LoadFile(file, pipeline.Openers().Document())
 		if err == nil && !document {
 			err = config.CheckEnvironment(g, a.LookupEnv)
 		}

@@ -109,14 +109,53 @@ const (
 	KeepBoth       Policy = "keep-both"
 	LastWriterWins Policy = "last-writer-wins"
 	Primary        Policy = "primary"
+	Largest        Policy = "largest"
+	EditWins       Policy = "edit-wins"
+	DeleteWins     Policy = "delete-wins"
+	Quorum         Policy = "quorum"
+	CEL            Policy = "cel"
+	Merge          Policy = "merge"
+	Manual         Policy = "manual"
+	Webhook        Policy = "webhook"
 )
 
-// ConflictRule says what happens to keys that match.
+// HasFallback reports whether the policy may come to no decision of its own.
+func (p Policy) HasFallback() bool {
+	return p == Quorum || p == Merge || p.Asks()
+}
+
+// Asks reports whether somebody outside decides, until a deadline.
+func (p Policy) Asks() bool { return p == Manual || p == Webhook }
+
+// Format of contents that are merged.
+type Format string
+
+// The formats.
+const (
+	FormatAuto   Format = "auto" // by the key and the content type
+	FormatJSON   Format = "json"
+	FormatText   Format = "text"
+	FormatCSV    Format = "csv"
+	FormatNDJSON Format = "ndjson"
+)
+
+// DefaultMaxSize is the largest content that is merged, in bytes, unless the document says otherwise.
+const DefaultMaxSize = 4 << 20
+
+// ConflictRule says what happens to keys that match. Fields that the policy has no use for are zero.
 type ConflictRule struct {
 	Match   string
 	Policy  Policy
-	Order   []string // primary: the names of all replicas, best first (those that the document leaves out come last)
+	Order   []string // primary, also as a fallback: the names of all replicas, best first (those that the document leaves out come last)
 	Discard bool     // last-writer-wins: do not keep the losers
+
+	Expression string        // cel: what ranks a head
+	Fallback   Policy        // quorum, merge, manual, webhook: who decides if they do not; one of the first six
+	Deadline   time.Duration // manual, webhook: until when
+	Format     Format        // merge
+	MaxSize    int64         // merge: bytes; larger contents are not merged
+	URL        string        // webhook: where the question is sent
+	Secret     string        // webhook: the name of the secret that verdicts are signed with; SecretVariable spells it
 }
 
 // Deletes of the group.

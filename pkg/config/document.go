@@ -75,12 +75,26 @@ type filter struct {
 type conflictRule struct {
 	// Pattern of the keys that the rule is for.
 	Match string `json:"match" jsonschema:"minLength=1,maxLength=1024"`
-	// keep-both: the latest write wins, the others are kept under .conflicts/. last-writer-wins: the same, and discard can drop the others. primary: the write at the replica that is first in order wins, the others are kept.
-	Policy string `json:"policy" jsonschema:"enum=keep-both,enum=last-writer-wins,enum=primary"`
-	// Replica names, best first; required by the policy primary and refused with others. Replicas that are left out come last, as listed in spec.replicas.
+	// Who wins, and what is kept: see docs/conflicts.md.
+	Policy string `json:"policy" jsonschema:"enum=keep-both,enum=last-writer-wins,enum=primary,enum=largest,enum=edit-wins,enum=delete-wins,enum=quorum,enum=cel,enum=merge,enum=manual,enum=webhook"`
+	// Replica names, best first; required by primary, as a policy or as a fallback, and refused with others. Replicas that are left out come last, as listed in spec.replicas.
 	Order []string `json:"order,omitempty" jsonschema:"minItems=1,maxItems=32,uniqueItems=true"`
-	// Do not keep the writes that lose; only with the policy last-writer-wins.
+	// last-writer-wins: do not keep the writes that lose.
 	Discard *bool `json:"discard,omitempty" jsonschema:"default=false"`
+	// cel: an expression that ranks one write, as a number or true and false; the highest wins. It knows head.replica, head.kind, head.size, head.writtenAt, head.holders and replicas.
+	Expression string `json:"expression,omitempty" jsonschema:"minLength=1,maxLength=2048"`
+	// quorum, merge, manual, webhook: the policy that decides if this one does not. The writes that lose are kept.
+	Fallback string `json:"fallback,omitempty" jsonschema:"enum=keep-both,enum=last-writer-wins,enum=primary,enum=largest,enum=edit-wins,enum=delete-wins,default=keep-both"`
+	// manual, webhook: how long a decision is waited for, from 1s to 720h. The default is 72h for manual and 1m for webhook.
+	Deadline *duration `json:"deadline,omitempty"`
+	// merge: what the contents are; auto tells it from the key and the content type.
+	Format string `json:"format,omitempty" jsonschema:"enum=auto,enum=json,enum=text,enum=csv,enum=ndjson,default=auto"`
+	// merge: the largest content that is merged, bytes: from 1KiB to 64MiB.
+	MaxSize *size `json:"maxSize,omitempty" jsonschema_extras:"default=4MiB"`
+	// webhook: the https URL that is asked, without a secret in it; http for addresses of this machine only.
+	URL string `json:"url,omitempty" jsonschema:"minLength=1,maxLength=2048"`
+	// webhook: name of the secret that verdicts are signed with, which is in the environment: for NAME in BUCKETMESH_NAME_VERDICT_SECRET.
+	Secret string `json:"secret,omitempty" jsonschema:"minLength=1,maxLength=32,pattern=^[A-Za-z][A-Za-z0-9_-]*$"`
 }
 
 type deletes struct {

@@ -13,7 +13,12 @@ const (
 
 // Conflict policies, modes, dialects and providers that this version knows, in the order in which messages list them.
 var (
-	policies  = []string{string(KeepBoth), string(LastWriterWins), string(Primary)}
+	fallbacks = []string{string(KeepBoth), string(LastWriterWins), string(Primary), string(Largest), string(EditWins), string(DeleteWins)}
+	policies  = []string{
+		string(KeepBoth), string(LastWriterWins), string(Primary), string(Largest), string(EditWins), string(DeleteWins),
+		string(Quorum), string(CEL), string(Merge), string(Manual), string(Webhook),
+	}
+	formats   = []string{string(FormatAuto), string(FormatJSON), string(FormatText), string(FormatCSV), string(FormatNDJSON)}
 	modes     = []string{string(ReadWrite), string(ReadOnly)}
 	dialects  = []string{"aws", "minio", "versitygw", "rgw"}
 	providers = []string{"s3", "gcs", "azblob", "mem"}
@@ -113,23 +118,3 @@ func (g *Group) ReplicaFor(source, bucketKey string) []Located {
 
 // BucketKey is the key in the replica's bucket of a key of the group.
 func (r Replica) BucketKey(key string) string { return r.Prefix + key }
-
-// CredentialVariables are the names of the environment variables that hold the replica's static credentials, in an order
-// that depends on the provider; none if it uses the provider's own credential chain.
-//
-//	s3      access key id, secret access key
-//	gcs     path of a credentials file (a service account key, or workload identity federation)
-//	azblob  key of the storage account
-func (r Replica) CredentialVariables() []string {
-	if r.Credentials == "" {
-		return nil
-	}
-	base := "BUCKETMESH_" + strings.ReplaceAll(strings.ToUpper(r.Credentials), "-", "_")
-	switch r.Provider {
-	case "gcs":
-		return []string{base + "_CREDENTIALS_FILE"}
-	case "azblob":
-		return []string{base + "_ACCOUNT_KEY"}
-	}
-	return []string{base + "_ACCESS_KEY_ID", base + "_SECRET_ACCESS_KEY"}
-}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/policy/rank"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -227,7 +228,7 @@ func TestMarshalRoundTrips(t *testing.T) {
 		}
 		for _, file := range found {
 			t.Run(file, func(t *testing.T) {
-				group, err := config.LoadFile(file, config.Options{})
+				group, err := config.LoadFile(file, config.Options{Expression: rank.Check})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -249,7 +250,7 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		group, err := config.Load(data, config.Options{})
+		group, err := config.Load(data, config.Options{Expression: rank.Check})
 		if err != nil {
 			if group != nil || !strings.Contains(err.Error(), "; ") {
 				t.Fatalf("group %v with error %v", group, err)
@@ -274,7 +275,7 @@ func roundTrip(t *testing.T, group *config.Group) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := config.Load(written, config.Options{})
+	again, err := config.Load(written, config.Options{Expression: rank.Check})
 	if err != nil {
 		t.Fatalf("what Marshal wrote is refused: %v\n%s", err, written)
 	}

@@ -14,11 +14,15 @@ import (
 type Options struct {
 	// Providers that the program was built with: s3, gcs, azblob, mem. Replicas at others are refused. Nil is all.
 	Providers []string
+	// Expression says what is wrong with an expression of the policy cel; its error begins with the place. Programs that
+	// decide conflicts give rank.Check; with nil expressions are not judged, so that programs that never evaluate one do not
+	// have to carry the language.
+	Expression func(expression string) error
 }
 
 // Load reads one SyncGroup, in YAML or JSON. The error is of kind Invalid and wraps Mistakes.
 func Load(data []byte, opts Options) (*Group, error) {
-	v := &validator{collector: collector{lines: map[string]int{}}, providers: opts.Providers}
+	v := &validator{collector: collector{lines: map[string]int{}}, providers: opts.Providers, expression: opts.Expression}
 	if v.providers == nil {
 		v.providers = providers
 	}
@@ -53,25 +57,6 @@ func LoadFile(path string, opts Options) (*Group, error) {
 	return g, nil
 }
 
-// CheckEnvironment refuses a group whose static credentials are not in the environment. lookupEnv is os.LookupEnv or
-// like it. The error is of kind Invalid and wraps Mistakes; it names variables, never values.
-func CheckEnvironment(g *Group, lookupEnv func(string) (string, bool)) error {
-	var c collector
-	for i, r := range g.Replicas {
-		for _, name := range r.CredentialVariables() {
-			if value, ok := lookupEnv(name); !ok {
-				c.add(index("spec.replicas", i)+".url", "", "needs the environment variable "+name+", which is not set", "set it, from a secret store or a Kubernetes secret")
-			} else if value == "" {
-				c.add(index("spec.replicas", i)+".url", "", "needs the environment variable "+name+", which is empty", "set it, from a secret store or a Kubernetes secret")
-			}
-		}
-	}
-	if len(c.mistakes) == 0 {
-		return nil
-	}
-	return errkind.New(errkind.Invalid, "check environment: %w", c.sorted())
-}
-
 // Marshal writes a group as the document that Load reads, with every default spelled out.
 func Marshal(g *Group) ([]byte, error) {
 	doc := document{APIVersion: APIVersion, Kind: Kind, Metadata: metadata{Name: g.Name}}
@@ -83,11 +68,7 @@ func Marshal(g *Group) ([]byte, error) {
 	}
 	doc.Spec.Filter = &filter{Include: g.Filter.Include, Exclude: g.Filter.Exclude}
 	for _, rule := range g.Conflicts {
-		out := conflictRule{Match: rule.Match, Policy: string(rule.Policy), Order: rule.Order}
-		if rule.Policy == LastWriterWins {
-			out.Discard = new(rule.Discard)
-		}
-		doc.Spec.Conflicts = append(doc.Spec.Conflicts, out)
+		doc.Spec.Conflicts = append(doc.Spec.Conflicts, rule.document())
 	}
 	doc.Spec.Deletes = &deletes{
 		Propagate: new(g.Deletes.Propagate),

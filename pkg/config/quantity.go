@@ -18,6 +18,9 @@ const (
 	minPartSize, maxPartSize   = 5 * mib, 5 * gib // of S3 multipart uploads
 	minBandwidth, maxBandwidth = kib, tib
 	minEvery, maxEvery         = time.Minute, 720 * time.Hour
+
+	minMaxSize, maxMaxSize   = kib, 64 * mib // every side of a merge is in memory
+	minDeadline, maxDeadline = time.Second, 720 * time.Hour
 )
 
 // sizeText is stricter than humanize: lower-case m means "milli" in Kubernetes and mega elsewhere, so it is neither here.

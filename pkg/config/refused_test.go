@@ -9,6 +9,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/policy/rank"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -19,7 +20,7 @@ const secret = "hunter2"
 func TestRefused(t *testing.T) {
 	for _, dir := range folders(t, "testdata/refused") {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			group, err := config.Load(read(t, filepath.Join(dir, "group.yaml")), config.Options{})
+			group, err := config.Load(read(t, filepath.Join(dir, "group.yaml")), config.Options{Expression: rank.Check})
 			if err == nil {
 				t.Fatalf("accepted: %+v", group)
 			}
@@ -117,7 +118,7 @@ func groupOf(replicas ...string) string {
 
 func load(t *testing.T, document string) *config.Group {
 	t.Helper()
-	group, err := config.Load([]byte(document), config.Options{})
+	group, err := config.Load([]byte(document), config.Options{Expression: rank.Check})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,15 @@ const schemaFile = "schema/syncgroup.v1alpha1.json"
 // onlyLoad are the cases of testdata/refused that the schema can't see, because they are about the text of the file, or
 // about fields that depend on each other, or inside of a URL or a pattern.
 var onlyLoad = []string{
-	"conflicts-discard-keep-both", "conflicts-discard-primary", "conflicts-match-invalid", "conflicts-order-missing",
+	"conflicts-deadline-too-long", "conflicts-deadline-too-short", "conflicts-deadline-without-use",
+	"conflicts-discard-fallback", "conflicts-discard-keep-both", "conflicts-discard-primary",
+	"conflicts-expression-missing", "conflicts-expression-syntax", "conflicts-expression-time-zone", "conflicts-expression-too-costly",
+	"conflicts-expression-type", "conflicts-expression-unknown-field", "conflicts-expression-without-cel",
+	"conflicts-fallback-primary-without-order", "conflicts-fallback-without-use", "conflicts-format-without-merge",
+	"conflicts-max-size-too-large", "conflicts-max-size-too-small", "conflicts-max-size-without-merge", "conflicts-order-not-of-the-fallback",
+	"conflicts-quorum-two-replicas", "conflicts-secret-missing", "conflicts-secret-without-webhook", "conflicts-url-http",
+	"conflicts-url-missing", "conflicts-url-not-a-url", "conflicts-url-secret", "conflicts-url-userinfo", "conflicts-url-without-webhook",
+	"conflicts-match-invalid", "conflicts-order-missing",
 	"conflicts-order-unknown-replica", "conflicts-order-without-primary", "conflicts-same-pattern", "conflicts-unreachable",
 	"document-two", "duplicate-field-nested", "duplicate-field-replica", "duplicate-field-spec", "duplicate-field-top",
 	"filter-conflicts-excluded", "filter-pattern-invalid", "filter-pattern-slash", "filter-reserved-included",
@@ -167,9 +175,11 @@ func TestDefaultsAreThoseOfTheSchema(t *testing.T) {
 // TestBoundsAreInTheDescriptions: the schema can't express the bounds of sizes and durations, so the text has to.
 func TestBoundsAreInTheDescriptions(t *testing.T) {
 	want := map[string][]string{
-		"spec.transfer.partSize":  {formatSize(minPartSize), formatSize(maxPartSize)},
-		"spec.transfer.bandwidth": {formatSize(minBandwidth), formatSize(maxBandwidth)},
-		"spec.scan.every":         {formatDuration(minEvery), formatDuration(maxEvery)},
+		"spec.transfer.partSize":    {formatSize(minPartSize), formatSize(maxPartSize)},
+		"spec.transfer.bandwidth":   {formatSize(minBandwidth), formatSize(maxBandwidth)},
+		"spec.conflicts[].maxSize":  {formatSize(minMaxSize), formatSize(maxMaxSize)},
+		"spec.conflicts[].deadline": {formatDuration(minDeadline), formatDuration(maxDeadline), "72h", "1m"},
+		"spec.scan.every":           {formatDuration(minEvery), formatDuration(maxEvery)},
 	}
 	for _, f := range schemaFields(t) {
 		for _, bound := range want[f.path] {

@@ -15,8 +15,9 @@ const (
 // validator turns a decoded document into a Group and collects what is wrong with it.
 type validator struct {
 	collector
-	providers []string
-	undecoded Mistakes // those of the decoder
+	providers  []string
+	expression func(string) error // nil: expressions are not judged
+	undecoded  Mistakes           // those of the decoder
 }
 
 const labelMend = "use 1 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
@@ -208,92 +209,6 @@ func inReserved(text, prefix string) bool {
 	return strings.HasPrefix(text, prefix) || text == strings.TrimSuffix(prefix, "/")
 }
 
-func (v *validator) conflicts(in []conflictRule, replicas []Replica) []ConflictRule {
-	const path = "spec.conflicts"
-	switch {
-	case in != nil && len(in) == 0:
-		v.add(path, "", "is an empty list", "remove it to keep both everywhere")
-	case len(in) > maxPatterns:
-		v.add(path, "", fmt.Sprintf("has %d rules", len(in)), fmt.Sprintf("use at most %d", maxPatterns))
-		in = in[:maxPatterns]
-	}
-	out := make([]ConflictRule, 0, len(in)+1)
-	seen, caught := map[string]int{}, -1
-	for i, doc := range in {
-		at := index(path, i)
-		rule := ConflictRule{Match: doc.Match, Policy: Policy(doc.Policy), Discard: value(doc.Discard, false)}
-		if !v.missing(at+".match", doc.Match, `write a pattern; "**" is all keys`) {
-			v.pattern(at+".match", doc.Match)
-			first, twice := seen[doc.Match]
-			switch {
-			case caught >= 0:
-				v.add(at+".match", quote(doc.Match), `is never reached: "**" in `+index(path, caught)+" matches every key", "move this rule above that one")
-			case twice:
-				v.add(at+".match", quote(doc.Match), "is never reached: "+index(path, first)+" has the same pattern", "remove one of the two")
-			default:
-				seen[doc.Match] = i
-			}
-			if doc.Match == everything && caught < 0 {
-				caught = i
-			}
-		}
-		if !v.missing(at+".policy", doc.Policy, "use one of "+strings.Join(policies, ", ")) {
-			v.choice(at+".policy", doc.Policy, "a conflict policy of this version", policies)
-		}
-		rule.Order = v.order(at, doc, replicas)
-		if doc.Discard != nil && rule.Policy != LastWriterWins && slices.Contains(policies, doc.Policy) {
-			v.add(at+".discard", fmt.Sprint(*doc.Discard), "belongs to the policy last-writer-wins", "remove it: "+doc.Policy+" always keeps the losers")
-		}
-		out = append(out, rule)
-	}
-	if caught < 0 {
-		out = append(out, ConflictRule{Match: everything, Policy: KeepBoth})
-	}
-	return out
-}
-
-// order checks the order of a primary rule and completes it, so that it ranks every replica.
-func (v *validator) order(at string, doc conflictRule, replicas []Replica) []string {
-	path := at + ".order"
-	if Policy(doc.Policy) != Primary {
-		if doc.Order != nil && slices.Contains(policies, doc.Policy) {
-			v.add(path, "", "belongs to the policy primary", "remove it, or write policy: primary")
-		}
-		return nil
-	}
-	if len(doc.Order) == 0 && !v.blocked(path) {
-		v.add(path, "", "is missing or empty", "list the names of replicas, best first")
-	}
-	if len(doc.Order) > maxReplicas {
-		v.add(path, "", fmt.Sprintf("has %d names", len(doc.Order)), fmt.Sprintf("use at most %d", maxReplicas))
-		doc.Order = nil
-	}
-	names := make([]string, 0, len(replicas))
-	for _, r := range replicas {
-		if r.Name != "" && !slices.Contains(names, r.Name) {
-			names = append(names, r.Name)
-		}
-	}
-	out := make([]string, 0, len(replicas))
-	for i, name := range doc.Order {
-		switch {
-		case v.blocked(index(path, i)):
-		case !slices.Contains(names, name):
-			v.add(index(path, i), quote(name), "is not a replica", "use one of "+strings.Join(names, ", "))
-		case slices.Contains(out, name):
-			v.add(index(path, i), quote(name), "is there twice", "remove one of the two")
-		default:
-			out = append(out, name)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(out, name) {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
 func (v *validator) deletes(in *deletes) Deletes {
 	if in == nil {
 		in = &deletes{}
@@ -324,20 +239,26 @@ func (v *validator) transfer(in *transfer) Transfer {
 }
 
 func (v *validator) scan(in *scan) Scan {
-	const path = "spec.scan.every"
-	if in == nil || in.Every == nil || v.blocked(path) {
-		return Scan{Every: 24 * time.Hour}
+	if in == nil {
+		in = &scan{}
 	}
-	text := string(*in.Every)
-	every, err := time.ParseDuration(text)
-	mend := fmt.Sprintf("write a duration from %s to %s, such as 24h", formatDuration(minEvery), formatDuration(maxEvery))
+	return Scan{Every: v.duration("spec.scan.every", in.Every, minEvery, maxEvery, 24*time.Hour)}
+}
+
+func (v *validator) duration(path string, in *duration, low, high, standard time.Duration) time.Duration {
+	if in == nil || v.blocked(path) {
+		return standard
+	}
+	text := string(*in)
+	d, err := time.ParseDuration(text)
+	mend := fmt.Sprintf("write a duration from %s to %s, such as %s", formatDuration(low), formatDuration(high), formatDuration(standard))
 	switch {
 	case err != nil || !durationText.MatchString(text):
 		v.add(path, quote(text), "is not a duration", mend)
-	case every < minEvery || every > maxEvery:
+	case d < low || d > high:
 		v.add(path, quote(text), "is out of bounds", mend)
 	}
-	return Scan{Every: every}
+	return d
 }
 
 func (v *validator) number(path string, in *int, low, high, standard int) int {

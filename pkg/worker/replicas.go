@@ -16,6 +16,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/policy/rank"
 )
 
 const scope = "github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -39,6 +40,11 @@ func (o Openers) Providers() []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+// Document is how a program with these providers, that decides conflicts, loads its document.
+func (o Openers) Document() config.Options {
+	return config.Options{Providers: o.Providers(), Expression: rank.Check}
 }
 
 // Replica is a replica at work.
@@ -105,7 +111,7 @@ func (w *Worker) Replicas() []*Replica { return w.replicas }
 
 // openReplicas opens and probes all buckets at the same time and says everything that is wrong with any.
 func (w *Worker) openReplicas(ctx context.Context) error {
-	if err := config.CheckEnvironment(w.o.Group, w.o.LookupEnv); err != nil {
+	if err := config.CheckCredentials(w.o.Group, w.o.LookupEnv); err != nil {
 		return fmt.Errorf("open replicas: %w", err)
 	}
 	w.replicas = make([]*Replica, len(w.o.Group.Replicas))

@@ -19,7 +19,7 @@ import (
 // Service builds a service over a Worker: handler makes its subscriber. Whatever a commit left in the outbox is published
 // before the event is acknowledged, because nothing runs after the answer in a service that scales to zero.
 func Service(ctx context.Context, rt serve.Runtime, openers Openers, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
-	group, err := env.Group(rt.Getenv, openers.Providers())
+	group, err := env.Group(rt.Getenv, openers.Document())
 	if err != nil {
 		return serve.Config{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
@@ -17,7 +18,7 @@ func main() {
 }
 
 func build(_ context.Context, rt serve.Runtime) (serve.Config, error) {
-	group, err := env.Group(rt.Getenv, nil)
+	group, err := env.Group(rt.Getenv, config.Options{})
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("load group: %w", err)
 	}

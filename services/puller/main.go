@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pull"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
@@ -20,7 +21,7 @@ func main() {
 }
 
 func build(_ context.Context, rt serve.Runtime) (serve.Config, error) {
-	group, err := env.Group(rt.Getenv, nil)
+	group, err := env.Group(rt.Getenv, config.Options{})
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("load group: %w", err)
 	}

@@ -53,13 +53,13 @@ func Required(get Getenv, name, what string) (string, error) {
 	return v, nil
 }
 
-// Group reads the document that Config names. Replicas at other providers than these are refused; nil allows all.
-func Group(get Getenv, providers []string) (*config.Group, error) {
+// Group reads the document that Config names.
+func Group(get Getenv, opts config.Options) (*config.Group, error) {
 	path, err := Required(get, Config, "the path of the SyncGroup document")
 	if err != nil {
 		return nil, err
 	}
-	return config.LoadFile(path, config.Options{Providers: providers}) //nolint:wrapcheck // names the file
+	return config.LoadFile(path, opts) //nolint:wrapcheck // names the file
 }
 
 // Sink is the broker that Broker names.
