@@ -1,5 +1,9 @@
 // Package policy decides conflicts: given the heads of a key (versions of which none is in another's past), which one
-// wins and which of the others have to be preserved before anything is overwritten.
+// wins, which of the others have to be preserved before anything is overwritten, and whether something else is tried
+// first: a merge, or a question to somebody outside.
+//
+// Every policy is a total order on heads. Two criteria come first in all of them: a write at a ReadOnly replica loses, and
+// so does a content that the writer of another head had seen (R7), whatever the policy prefers.
 //
 // Everything here is a pure function: no I/O, no clock, no randomness, no errors, no locks. Two synchronizers that see
 // the same heads come to the same verdict, in whatever order they see them; that is what makes replicas converge.
@@ -18,148 +22,150 @@ import (
 type Head struct {
 	Version  *version.Version // not nil
 	Replica  string           // where it is
+	Replicas []string         // all replicas that hold it; Replica need not be among them
 	Writable bool             // false: written at a ReadOnly replica; it can't win against a writable head
 }
 
+// holders are the replicas that hold the head, each once, sorted.
+func (h Head) holders() []string {
+	all := append([]string{h.Replica}, h.Replicas...)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if all[0] == "" {
+		return all[1:]
+	}
+	return all
+}
+
+// Action is what is done with a conflict.
+type Action int
+
+// The actions.
+const (
+	Take  Action = iota // the winner stands
+	Merge               // the contents of all heads are to be merged; Winner and Keep are what happens if that fails
+	Ask                 // somebody outside decides; Winner and Keep are what happens at the deadline
+)
+
 // Verdict is a decided conflict.
 type Verdict struct {
+	Action Action
 	Winner version.ID // "" if there were no heads
 	// Keep names the losers whose bytes must be preserved, best first: puts only, each once, never the winner.
 	Keep   []version.ID
-	Policy string // the policy that decided
+	Policy string // the policy of the rule
 	Reason string // for a person; the same for the same heads
 }
 
-// Decide applies a rule to the heads of one key. A policy that it does not know is treated as keep-both, because that
-// loses nothing.
-func Decide(rule config.ConflictRule, heads []Head) Verdict {
-	known := rule.Policy
-	switch known {
-	case config.KeepBoth, config.LastWriterWins, config.Primary:
-	default:
-		known = config.KeepBoth
-	}
-	v := Verdict{Policy: string(known)}
+// Decide applies a rule to the heads of one key in a group of so many replicas. A policy that it does not know is treated
+// as keep-both, because that loses nothing.
+func Decide(rule config.ConflictRule, heads []Head, replicas int) Verdict {
+	rule = known(rule)
+	v := Verdict{Policy: string(rule.Policy)}
 	if len(heads) == 0 {
 		v.Reason = "there is no head"
 		return v
 	}
-	better := order(known, rule.Order, outdated(heads))
-	ranked := slices.SortedFunc(slices.Values(heads), better.compare)
+	by, remark := order(rule, heads, replicas)
+	ranked := slices.SortedFunc(slices.Values(heads), by.compare)
 	v.Winner = ranked[0].Version.ID
-	v.Reason = better.reason(ranked)
-	if known == config.LastWriterWins && rule.Discard {
-		return v
+	if rule.Policy != config.LastWriterWins || !rule.Discard {
+		v.Keep = losers(ranked)
 	}
-	for _, h := range ranked[1:] {
-		id := h.Version.ID
-		if h.Version.Kind == version.Put && id != v.Winner && !slices.Contains(v.Keep, id) {
-			v.Keep = append(v.Keep, id)
+	reason := by.reason(ranked) + remark(ranked)
+	switch rule.Policy {
+	case config.Merge:
+		if why := unmergeable(rule, heads); why != "" {
+			v.Reason = fmt.Sprintf("%s, so %s decides: %s", why, rule.Fallback, reason)
+			return v
 		}
+		v.Action = Merge
+		v.Reason = "the contents are merged; if that fails, " + string(rule.Fallback) + " decides: " + reason
+	case config.Manual, config.Webhook:
+		if len(MayWin(heads)) < 2 {
+			v.Reason = "there is nothing to ask about: " + reason
+			return v
+		}
+		v.Action = Ask
+		v.Reason = fmt.Sprintf("a %s verdict is waited for; at the deadline %s decides: %s", rule.Policy, rule.Fallback, reason)
+	default:
+		v.Reason = reason
 	}
 	return v
 }
 
-// criterion compares two heads by one property: negative if a is better.
-type criterion struct {
-	name    string
-	compare func(a, b Head) int
-}
-
-// criteria are applied in order; together they are a total order on heads.
-type criteria []criterion
-
-func order(policy config.Policy, primaries []string, old map[version.ID]bool) criteria {
-	all := criteria{
-		{"it was written at a writable replica", byWritable},
-		{"its writer had, or may have, seen the content of the other", func(a, b Head) int { return cmp.Compare(flag(old[a.Version.ID]), flag(old[b.Version.ID])) }},
-	}
-	if policy == config.Primary {
-		all = append(all, criterion{"its replica comes first in the order of the rule", byRank(primaries)})
-	}
-	return append(all,
-		criterion{"it is the latest", func(a, b Head) int { return cmp.Compare(b.Version.HLC, a.Version.HLC) }},
-		criterion{"of writes at the same time a put is preferred to a delete", byKind},
-		criterion{"of writes at the same time the digest of the content decides", byContent},
-		criterion{"of equal contents written at the same time the version id decides", byID},
-	)
-}
-
-// outdated are the heads whose content another head's writer had seen: resolutions of an earlier conflict, which have the
-// losers in their past but not the edits that were made to the winner meanwhile, and our own writes that a user overwrote
-// before they were acknowledged. Whatever the policy prefers, it must not bring such a content back over its successor.
-func outdated(heads []Head) map[version.ID]bool {
-	old := map[version.ID]bool{}
-	for _, h := range heads {
-		for _, other := range heads {
-			if other.Version.ID != h.Version.ID && other.Version.MayHaveSeen(h.Version) {
-				old[h.Version.ID] = true
-			}
+// known is a rule that names policies of this version only.
+func known(rule config.ConflictRule) config.ConflictRule {
+	if !rule.Policy.HasFallback() {
+		if !decides(rule.Policy) && rule.Policy != config.CEL {
+			rule.Policy = config.KeepBoth
 		}
+		return rule
 	}
-	return old
+	if !decides(rule.Fallback) {
+		rule.Fallback = config.KeepBoth
+	}
+	return rule
 }
 
-func (c criteria) compare(a, b Head) int {
-	for _, by := range c {
-		if d := by.compare(a, b); d != 0 {
-			return d
-		}
+// decides reports whether a policy is an order by itself, of any heads.
+func decides(p config.Policy) bool {
+	switch p {
+	case config.KeepBoth, config.LastWriterWins, config.Primary, config.Largest, config.EditWins, config.DeleteWins:
+		return true
+	default:
+		return false
 	}
-	return 0
 }
 
-// reason says which criterion put the first of the ranked heads before the second.
-func (c criteria) reason(ranked []Head) string {
-	w := ranked[0]
+// losers are the puts among ranked heads but for the winner, each once.
+func losers(ranked []Head) []version.ID {
+	var keep []version.ID
 	for _, h := range ranked[1:] {
-		if h.Version.ID == w.Version.ID {
-			continue // one version seen at two replicas is no competitor of itself
-		}
-		for _, by := range c {
-			if by.compare(w, h) != 0 {
-				return fmt.Sprintf("%s %s of %s wins over %s: %s", w.Version.Kind, w.Version.ID, w.Replica, h.Version.ID, by.name)
-			}
+		id := h.Version.ID
+		if h.Version.Kind == version.Put && id != ranked[0].Version.ID && !slices.Contains(keep, id) {
+			keep = append(keep, id)
 		}
 	}
-	return fmt.Sprintf("%s %s of %s is the only head", w.Version.Kind, w.Version.ID, w.Replica)
+	return keep
 }
 
-func byWritable(a, b Head) int { return cmp.Compare(flag(b.Writable), flag(a.Writable)) }
-
-// byRank prefers replicas by their place in the list; those that are not in it come after all that are.
-func byRank(primaries []string) func(a, b Head) int {
-	rank := func(h Head) int {
-		if i := slices.Index(primaries, h.Replica); i >= 0 {
-			return i
+// MayWin are the heads that somebody who decides otherwise than by the order (a person, a webhook) may choose: not a write
+// at a ReadOnly replica beside others, and no content that the writer of another head had seen. Sorted by id.
+func MayWin(heads []Head) []version.ID {
+	if len(heads) == 0 {
+		return nil
+	}
+	first := precedence(heads)
+	best := slices.MinFunc(heads, first.compare)
+	var out []version.ID
+	for _, h := range heads {
+		if first.compare(h, best) == 0 {
+			out = append(out, h.Version.ID)
 		}
-		return len(primaries)
 	}
-	return func(a, b Head) int { return cmp.Compare(rank(a), rank(b)) }
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-// byKind comes before the contents, as a delete has none: in doubt nothing disappears.
-func byKind(a, b Head) int {
-	return cmp.Compare(flag(b.Version.Kind == version.Put), flag(a.Version.Kind == version.Put))
-}
-
-func byContent(a, b Head) int {
-	x, y := a.Version.Content, b.Version.Content
-	return cmp.Or(
-		cmp.Compare(y.SHA256, x.SHA256),
-		cmp.Compare(y.MD5, x.MD5),
-		cmp.Compare(y.Size, x.Size),
-	)
-}
-
-// byID ends with the replica, so that not even the reason depends on the order of heads.
-func byID(a, b Head) int {
-	return cmp.Or(cmp.Compare(b.Version.ID, a.Version.ID), cmp.Compare(b.Replica, a.Replica))
-}
-
-func flag(b bool) int {
-	if b {
-		return 1
+// unmergeable says why contents are not merged, "" if they are.
+func unmergeable(rule config.ConflictRule, heads []Head) string {
+	largest := cmp.Or(rule.MaxSize, config.DefaultMaxSize)
+	ids := map[version.ID]bool{}
+	for _, h := range heads {
+		ids[h.Version.ID] = true
 	}
-	return 0
+	has := func(what func(Head) bool) bool { return slices.ContainsFunc(heads, what) }
+	switch {
+	case has(func(h Head) bool { return h.Version.Kind == version.Delete }):
+		return "a delete can't be merged"
+	case len(ids) < 2:
+		return "there is nothing to merge with"
+	case len(MayWin(heads)) < len(ids):
+		// A merge would bring back what its successor left out, or what was written where nobody may write.
+		return "not all contents may be merged: one was written at a ReadOnly replica, or another's writer had, or may have, seen it"
+	case has(func(h Head) bool { return h.Version.Content.Size > largest }):
+		return fmt.Sprintf("a content is larger than the %d bytes that are merged", largest)
+	}
+	return ""
 }

@@ -82,8 +82,9 @@ func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
 	for _, id := range heads {
 		h := policy.Head{Version: plan.Lookup(row, id), Writable: true}
 		for _, m := range e.members {
-			if r, ok := row.Replicas[m.Name]; ok && plan.Effective(r) == id && h.Replica == "" {
-				h.Replica = m.Name
+			if r, ok := row.Replicas[m.Name]; ok && plan.Effective(r) == id {
+				h.Replicas = append(h.Replicas, m.Name)
+				h.Replica = h.Replicas[0]
 			}
 			if m.Name == h.Version.Origin {
 				h.Writable = m.Writable
@@ -141,7 +142,7 @@ func (e *Engine) resolve(ctx context.Context, key string) (out Outcome, again bo
 	if len(heads) < 2 {
 		return Settled, false, nil
 	}
-	verdict := policy.Decide(e.cfg.Rule(key), e.policyHeads(&row, heads))
+	verdict := policy.Decide(e.cfg.Rule(key), e.policyHeads(&row, heads), len(e.members))
 	preserve := func() ([]state.Loser, error) { return e.preserveAll(ctx, key, &row, heads, verdict) }
 	if e.cfg.Mutant == plan.OverwriteFirst {
 		if _, err := e.resolved(ctx, row, heads, verdict, nil); err != nil {
