@@ -13,7 +13,10 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 // API is what can be asked of a process that works on a group (*pipeline.Pipeline).
@@ -22,6 +25,11 @@ type API interface {
 	Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error)
 	DeadLetters(ctx context.Context, limit int) ([]broker.DeadLetter, error)
 	Replay(ctx context.Context, ids ...string) (int, error)
+
+	Choose(ctx context.Context, id string, c reconcile.Choice) (state.Conflict, error)
+	Restore(ctx context.Context, id string, lost version.ID) (reconcile.Restored, error)
+	Sides(ctx context.Context, id string, limit int64) (reconcile.Sides, error)
+	Try(ctx context.Context, key string) (reconcile.Proposal, error)
 }
 
 var (
@@ -35,6 +43,10 @@ const (
 	pathBackfill    = "/v1/backfill"
 	pathDeadLetters = "/v1/dead-letters"
 	pathReplay      = "/v1/dead-letters/replay"
+	pathChoose      = "/v1/conflicts/choose"
+	pathRestore     = "/v1/conflicts/restore"
+	pathSides       = "/v1/conflicts/sides"
+	pathTry         = "/v1/conflicts/try"
 )
 
 // failure is an error on its way.
@@ -72,3 +84,22 @@ type replayAnswer struct {
 	Replayed int      `json:"replayed"`
 	Error    *failure `json:"error,omitempty"`
 }
+
+// chooseRequest, restoreRequest, sidesRequest and tryRequest are the arguments of the methods of the same names.
+type (
+	chooseRequest struct {
+		ID     string           `json:"id"`
+		Choice reconcile.Choice `json:"choice"`
+	}
+	restoreRequest struct {
+		ID      string     `json:"id"`
+		Version version.ID `json:"version"`
+	}
+	sidesRequest struct {
+		ID    string `json:"id"`
+		Limit int64  `json:"limit"`
+	}
+	tryRequest struct {
+		Key []byte `json:"key"` // any bytes
+	}
+)

@@ -3,17 +3,21 @@ package control_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/control"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 // api answers with what a test wants.
@@ -25,6 +29,7 @@ type api struct {
 	steps    []scan.Progress
 	block    chan struct{} // if set, a backfill waits until its caller is gone, and closes it
 	err      error
+	asked    []string // about conflicts
 }
 
 func (a *api) Status(context.Context) (pipeline.Status, error) { return a.status, a.err }
@@ -48,6 +53,26 @@ func (a *api) Backfill(ctx context.Context, progress func(scan.Progress)) (p sca
 		close(a.block)
 	}
 	return p, a.err
+}
+
+func (a *api) Choose(_ context.Context, id string, c reconcile.Choice) (state.Conflict, error) {
+	a.asked = append(a.asked, id, string(c.Winner), string(c.Merged), c.By)
+	return state.Conflict{ID: id, State: state.ConflictResolved}, a.err
+}
+
+func (a *api) Restore(_ context.Context, id string, lost version.ID) (reconcile.Restored, error) {
+	a.asked = append(a.asked, id, string(lost))
+	return reconcile.Restored{Key: "k", Replica: "a"}, a.err
+}
+
+func (a *api) Sides(_ context.Context, id string, limit int64) (reconcile.Sides, error) {
+	a.asked = append(a.asked, id, fmt.Sprint(limit))
+	return reconcile.Sides{Key: "k", Sides: []reconcile.Side{{Content: []byte("\xff\x00")}}}, a.err
+}
+
+func (a *api) Try(_ context.Context, key string) (reconcile.Proposal, error) {
+	a.asked = append(a.asked, key)
+	return reconcile.Proposal{Key: "k", Winner: "a.1", Keep: []version.ID{"b.1"}}, a.err
 }
 
 func serve(t *testing.T, a *api) (*control.Client, string) {
@@ -86,6 +111,21 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if n, err := c.Replay(t.Context(), "1", "2"); err != nil || n != 2 || len(a.replayed) != 2 {
 		t.Errorf("replayed %d of %v, %v", n, a.replayed, err)
+	}
+	if rec, err := c.Choose(t.Context(), "c", reconcile.Choice{Winner: "a.1", Merged: []byte("\xfe"), By: "ann"}); err != nil || rec.ID != "c" || rec.State != state.ConflictResolved {
+		t.Errorf("chose %+v, %v", rec, err)
+	}
+	if r, err := c.Restore(t.Context(), "c", "b.1"); err != nil || r.Replica != "a" {
+		t.Errorf("restored %+v, %v", r, err)
+	}
+	if s, err := c.Sides(t.Context(), "c", 5); err != nil || len(s.Sides) != 1 || string(s.Sides[0].Content) != "\xff\x00" {
+		t.Errorf("sides %+v, %v", s, err)
+	}
+	if p, err := c.Try(t.Context(), "\xff/k"); err != nil || p.Winner != "a.1" || len(p.Keep) != 1 {
+		t.Errorf("proposal %+v, %v", p, err)
+	}
+	if want := []string{"c", "a.1", "\xfe", "ann", "c", "b.1", "c", "5", "\xff/k"}; !slices.Equal(a.asked, want) {
+		t.Errorf("asked %q, want %q", a.asked, want)
 	}
 	var steps int
 	p, err := c.Backfill(t.Context(), func(scan.Progress) { steps++ })

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxRequest    = 1 << 20
+	maxRequest    = 32 << 20 // a merged content, too
 	progressEvery = 100 * time.Millisecond
 	closeTimeout  = 5 * time.Second
 )
@@ -84,16 +84,23 @@ func handler(api API) http.Handler {
 		answer(w, letters, err)
 	})
 	mux.HandleFunc("POST "+pathReplay, func(w http.ResponseWriter, r *http.Request) {
-		var req replayRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&req); err != nil {
-			answer(w, nil, errkind.New(errkind.Invalid, "read request: %w", err))
-			return
+		if req, ok := asked[replayRequest](w, r); ok {
+			n, err := api.Replay(r.Context(), req.IDs...)
+			answer(w, replayAnswer{n, failureOf(err)}, nil)
 		}
-		n, err := api.Replay(r.Context(), req.IDs...)
-		answer(w, replayAnswer{n, failureOf(err)}, nil)
 	})
+	conflicts(mux, api)
 	mux.HandleFunc("POST "+pathBackfill, func(w http.ResponseWriter, r *http.Request) { backfill(w, r, api) })
 	return mux
+}
+
+// asked reads a request; if it can't, it answers.
+func asked[T any](w http.ResponseWriter, r *http.Request) (q T, ok bool) {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&q); err != nil {
+		answer(w, nil, errkind.New(errkind.Invalid, "read request: %w", err))
+		return q, false
+	}
+	return q, true
 }
 
 func answer(w http.ResponseWriter, body any, err error) {

@@ -110,6 +110,20 @@ type Conflict struct {
 	Policy string   `json:"policy,omitempty"`
 	Copies []string `json:"copies,omitempty"` // keys of preserved losers
 	Reason string   `json:"reason,omitempty"`
+
+	Versions []ConflictVersion `json:"versions,omitempty"` // pending: what is to be decided
+	Deadline time.Time         `json:"deadline,omitzero"`  // pending: then the fallback of the rule decides
+}
+
+// ConflictVersion is one of the versions that are in conflict.
+type ConflictVersion struct {
+	ID      string    `json:"id"`
+	Replica string    `json:"replica"`
+	Kind    string    `json:"kind"`             // put, delete
+	Size    string    `json:"size,omitempty"`   // bytes, decimal
+	MD5     string    `json:"md5,omitempty"`    // lower-case hex, if it is known
+	SHA256  string    `json:"sha256,omitempty"` // lower-case hex, if it is known
+	Written time.Time `json:"written,omitzero"` // by the provider's clock
 }
 
 // Scan is the data of scan.requested: a timer or a person asks for a sweep of due keys, or for a backfill.

@@ -22,6 +22,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/judge"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/pull"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
@@ -33,15 +34,16 @@ import (
 
 // Pipeline is a group at work in this process. Make one with Start.
 type Pipeline struct {
-	opts   Options
-	log    *slog.Logger
-	began  time.Time
-	lock   *dirLock
-	store  state.Store // as it was opened
-	audit  audit.Log
-	broker *broker.Broker
-	worker *worker.Worker
-	watch  watchers
+	opts    Options
+	looking bool // opened by Look: nothing may be written
+	log     *slog.Logger
+	began   time.Time
+	lock    *dirLock
+	store   state.Store // as it was opened
+	audit   audit.Log
+	broker  *broker.Broker
+	worker  *worker.Worker
+	watch   watchers
 
 	listener net.Listener // nil if no notifications are taken
 	address  net.Addr     // of the listener
@@ -105,6 +107,7 @@ func (p *Pipeline) start(ctx context.Context) error {
 	p.worker, err = worker.Open(ctx, worker.Options{
 		Group: p.opts.Group, Store: p.store, Sink: p.broker, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
 		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell,
+		Judge: judge.New(judge.Config{LookupEnv: p.opts.LookupEnv}),
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // says which replica

@@ -168,10 +168,10 @@ func TestPoliciesThatTrySomethingFirst(t *testing.T) {
 		keep   []version.ID
 		reason string
 	}{
-		{"two puts are merged", merge, two, policy.Merge, "us@1", []version.ID{"eu@1"}, "the contents are merged; if that fails, primary decides: " + first},
+		{"two puts are merged", merge, two, policy.Merge, "us@1", []version.ID{"eu@1"}, "primary decides: " + first},
 		{
 			"three, too", merge, append(slices.Clone(two), put("asia@1", "asia", 9, "c")), policy.Merge, "us@1", []version.ID{"eu@1", "asia@1"},
-			"the contents are merged; if that fails, primary decides: " + first,
+			"primary decides: " + first,
 		},
 		{
 			"a delete can't be", merge, append(slices.Clone(two), del("asia@1", "asia", 9)), policy.Take, "us@1", []version.ID{"eu@1"},
@@ -192,7 +192,7 @@ func TestPoliciesThatTrySomethingFirst(t *testing.T) {
 		},
 		{
 			"what is as large as allowed is merged", merge, []policy.Head{two[1], sized(put("us@1", "us", 1, "a"), 10)}, policy.Merge, "us@1", []version.ID{"eu@1"},
-			"the contents are merged; if that fails, primary decides: " + first,
+			"primary decides: " + first,
 		},
 		{
 			"what is larger is not", merge, []policy.Head{two[1], sized(put("us@1", "us", 1, "a"), 11)}, policy.Take, "us@1", []version.ID{"eu@1"},
@@ -205,15 +205,15 @@ func TestPoliciesThatTrySomethingFirst(t *testing.T) {
 		},
 		{
 			"a person is asked", manual, two, policy.Ask, "eu@1", []version.ID{"us@1"},
-			"a manual verdict is waited for; at the deadline keep-both decides: put eu@1 of eu wins over us@1: it is the latest",
+			"keep-both decides: put eu@1 of eu wins over us@1: it is the latest",
 		},
 		{
 			"about deletes, too", manual, []policy.Head{two[0], del("eu@1", "eu", 3)}, policy.Ask, "eu@1", []version.ID{"us@1"},
-			"a manual verdict is waited for; at the deadline keep-both decides: delete eu@1 of eu wins over us@1: it is the latest",
+			"keep-both decides: delete eu@1 of eu wins over us@1: it is the latest",
 		},
 		{
 			"a service is asked", webhook, []policy.Head{sized(put("us@1", "us", 1, "a"), 9), two[1]}, policy.Ask, "us@1", []version.ID{"eu@1"},
-			"a webhook verdict is waited for; at the deadline largest decides: put us@1 of us wins over eu@1: it is the largest",
+			"largest decides: put us@1 of us wins over eu@1: it is the largest",
 		},
 		{
 			"nobody is asked whether a read-only replica wins", webhook, []policy.Head{readOnly(sized(put("us@1", "us", 1, "a"), 9)), two[1]}, policy.Take, "eu@1", []version.ID{"us@1"},
@@ -221,11 +221,11 @@ func TestPoliciesThatTrySomethingFirst(t *testing.T) {
 		},
 		{
 			"a fallback never drops", config.ConflictRule{Policy: config.Manual, Fallback: config.LastWriterWins, Discard: true}, two, policy.Ask, "eu@1", []version.ID{"us@1"},
-			"a manual verdict is waited for; at the deadline last-writer-wins decides: put eu@1 of eu wins over us@1: it is the latest",
+			"last-writer-wins decides: put eu@1 of eu wins over us@1: it is the latest",
 		},
 		{
 			"a fallback that can't decide keeps both", config.ConflictRule{Policy: config.Manual, Fallback: config.Webhook}, two, policy.Ask, "eu@1", []version.ID{"us@1"},
-			"a manual verdict is waited for; at the deadline keep-both decides: put eu@1 of eu wins over us@1: it is the latest",
+			"keep-both decides: put eu@1 of eu wins over us@1: it is the latest",
 		},
 		{"no heads", manual, nil, policy.Take, "", nil, "there is no head"},
 	} {

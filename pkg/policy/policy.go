@@ -80,14 +80,14 @@ func Decide(rule config.ConflictRule, heads []Head, replicas int) Verdict {
 			return v
 		}
 		v.Action = Merge
-		v.Reason = "the contents are merged; if that fails, " + string(rule.Fallback) + " decides: " + reason
+		v.Reason = string(rule.Fallback) + " decides: " + reason // if it fails
 	case config.Manual, config.Webhook:
 		if len(MayWin(heads)) < 2 {
 			v.Reason = "there is nothing to ask about: " + reason
 			return v
 		}
 		v.Action = Ask
-		v.Reason = fmt.Sprintf("a %s verdict is waited for; at the deadline %s decides: %s", rule.Policy, rule.Fallback, reason)
+		v.Reason = string(rule.Fallback) + " decides: " + reason // at the deadline
 	default:
 		v.Reason = reason
 	}

@@ -24,6 +24,12 @@ type order struct {
 	result transfer.Result
 }
 
+// unknownEnd reports that the write failed and may have been carried out, or still be.
+func (o *order) unknownEnd() bool {
+	kind := errkind.Of(o.result.Err)
+	return o.result.Sent && kind.Retryable() && kind != errkind.Conflict && kind != errkind.Throttled
+}
+
 // ledger is the row while copies are under way: several destinations may have to store something at once.
 type ledger struct {
 	mu  sync.Mutex
@@ -110,7 +116,7 @@ func (w *work) copyAll(ctx context.Context, s plan.Step, target *version.Version
 			Started: func(ctx context.Context, uploadID string) error { return w.remember(ctx, led, o.Nonce, uploadID) },
 		}
 		if dests[i].Put.If == (driver.Precondition{}) {
-			dests[i].Finish = func(ctx context.Context) error { return w.lookBefore(ctx, o) }
+			dests[i].Finish = func(ctx context.Context) error { return w.lookBefore(ctx, w.key, o) }
 		}
 		if w.cfg.Mutant != plan.NoNonce {
 			dests[i].Put.Properties = withMeta(w.attrs.Properties, MetaNonce, o.Nonce)
@@ -157,7 +163,7 @@ func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []
 		jobs = append(jobs, func() {
 			opts := &driver.DeleteOptions{If: w.condition(o, plan.UnconditionalDel)}
 			if opts.If == (driver.Precondition{}) {
-				if err := w.lookBefore(ctx, o); err != nil {
+				if err := w.lookBefore(ctx, w.key, o); err != nil {
 					o.result = transfer.Result{Err: err}
 					return
 				}
@@ -171,14 +177,14 @@ func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []
 
 // condition guards a write with what the row says the replica holds. A bucket that keeps no such condition gets none: it
 // is in the group only because users don't write there, or because the configuration accepts the loss window.
-func (w *work) condition(o *order, off plan.Mutant) driver.Precondition {
-	caps := w.sites[o.Replica].Capabilities()
+func (e *Engine) condition(o *order, off plan.Mutant) driver.Precondition {
+	caps := e.sites[o.Replica].Capabilities()
 	guards := []driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}
 	if off == plan.UnconditionalDel {
 		guards = []driver.Guard{caps.DeleteGuard}
 	}
 	switch {
-	case w.cfg.Mutant == off || slices.Contains(guards, driver.GuardNone):
+	case e.cfg.Mutant == off || slices.Contains(guards, driver.GuardNone):
 		return driver.Precondition{}
 	case !o.Expect.Present:
 		return driver.Precondition{NotExist: true}
@@ -187,12 +193,12 @@ func (w *work) condition(o *order, off plan.Mutant) driver.Precondition {
 }
 
 // lookBefore stands in for a condition as well as a look can: right before the write.
-func (w *work) lookBefore(ctx context.Context, o *order) error {
-	if w.cfg.Mutant == plan.UnconditionalPut || w.cfg.Mutant == plan.UnconditionalDel {
+func (e *Engine) lookBefore(ctx context.Context, key string, o *order) error {
+	if e.cfg.Mutant == plan.UnconditionalPut || e.cfg.Mutant == plan.UnconditionalDel {
 		return nil
 	}
 	var now state.Fingerprint
-	attrs, err := w.sites[o.Replica].Stat(ctx, w.key, "")
+	attrs, err := e.sites[o.Replica].Stat(ctx, key, "")
 	switch {
 	case err == nil:
 		now = Observe(attrs).Print
@@ -328,8 +334,7 @@ func nonces(orders []*order) []string {
 // unwritten handles a destination that did not answer with success.
 func (w *work) unwritten(row *state.Row, o *order, err error) {
 	kind := errkind.Of(err)
-	unknownEnd := o.result.Sent && kind.Retryable() && kind != errkind.Conflict && kind != errkind.Throttled
-	if unknownEnd {
+	if o.unknownEnd() {
 		w.waited = true
 		return // the intent stays: if the write landed, its nonce is adopted
 	}

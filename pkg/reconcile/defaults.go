@@ -33,6 +33,7 @@ func withDefaults(cfg Config) Config {
 	cfg.Passes = cmp.Or(cfg.Passes, 8)
 	cfg.BackoffMin = cmp.Or(cfg.BackoffMin, 2*time.Second)
 	cfg.BackoffMax = cmp.Or(cfg.BackoffMax, 5*time.Minute)
+	cfg.AskEvery = cmp.Or(cfg.AskEvery, 15*time.Second)
 	cfg.LockWait = cmp.Or(cfg.LockWait, 2*time.Second)
 	return cfg
 }

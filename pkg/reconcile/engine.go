@@ -55,7 +55,8 @@ type Config struct {
 	Copier   Fanner
 	Announce Announce
 	Rule     func(key string) config.ConflictRule
-	Deletes  bool // propagate deletes
+	Judge    Judge // of the policy webhook; nil: the fallback decides at the deadline
+	Deletes  bool  // propagate deletes
 
 	Clock Clock               // default: WallClock
 	Nonce func() string       // unguessable and unique; default: 16 random bytes
@@ -69,6 +70,7 @@ type Config struct {
 	Passes        int           // times around line 1 in one call; default 8
 	BackoffMin    time.Duration // first delay of a key that could not be finished; default 2 s
 	BackoffMax    time.Duration // default 5 min
+	AskEvery      time.Duration // between two questions to a webhook that has not decided; default 15 s
 	LockWait      time.Duration // for another call on the same key in this process; default 2 s
 
 	Mutant plan.Mutant // a seeded fault; only tests set it
@@ -238,7 +240,7 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	}
 	s := plan.Plan(row, plan.View{ // line 3
 		Members: w.members, Seen: l.seen, Unknown: l.unknown, Concluded: w.concluded, LookedAt: lookedAt,
-		Now: w.cfg.Clock.Now(), Deletes: w.cfg.Deletes, Mutant: w.cfg.Mutant,
+		Now: w.cfg.Clock.Now(), Deletes: w.cfg.Deletes, Past: w.remembers(), Mutant: w.cfg.Mutant,
 	})
 	w.noteSequence(&s, l)
 	if s.Changed {
@@ -280,6 +282,12 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	case plan.Settle:
 	}
 	return w.finish(ctx, s, l)
+}
+
+// remembers reports that versions of the key remember what they replaced: a merge, or a person who decides, needs their base.
+func (w *work) remembers() bool {
+	p := w.cfg.Rule(w.key).Policy
+	return p == config.Merge || p.Asks()
 }
 
 // goOn stores a step in the middle of a call. From here on the row knows what the event told of, so the event coming again

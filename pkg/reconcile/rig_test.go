@@ -121,6 +121,7 @@ type rig struct {
 	events []announced          // of the outbox
 	made   map[string]announced // by id, committed or not
 	nonces int
+	judge  reconcile.Judge
 }
 
 type announced struct {
@@ -182,7 +183,7 @@ func (r *rig) newEngine(names ...string) *reconcile.Engine {
 	}
 	cfg := reconcile.Config{
 		Group: group, Store: r.store, Copier: copier, Deletes: !r.o.noDeletes, Clock: r.clock, Run: inOrder, Mutant: r.o.mutant,
-		Rule:  func(string) config.ConflictRule { return r.o.rule },
+		Rule: func(string) config.ConflictRule { return r.o.rule }, Judge: r.judge,
 		Nonce: func() string { r.nonces++; return "nonce" + strconv.Itoa(r.nonces) },
 		Trace: func(p reconcile.Point) {
 			if r.trace != nil {

@@ -111,7 +111,11 @@ func (w *Worker) Replicas() []*Replica { return w.replicas }
 
 // openReplicas opens and probes all buckets at the same time and says everything that is wrong with any.
 func (w *Worker) openReplicas(ctx context.Context) error {
-	if err := config.CheckCredentials(w.o.Group, w.o.LookupEnv); err != nil {
+	check := config.CheckCredentials
+	if w.o.Judge != nil {
+		check = config.CheckEnvironment
+	}
+	if err := check(w.o.Group, w.o.LookupEnv); err != nil {
 		return fmt.Errorf("open replicas: %w", err)
 	}
 	w.replicas = make([]*Replica, len(w.o.Group.Replicas))
@@ -150,6 +154,10 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	}})
 	d = object.Trace(d, w.o.Telemetry.Tracer.Tracer(scope), r.Name)
 	d = object.WithPrefix(d, r.Prefix)
+	if w.o.Look {
+		r.Bucket = object.Checked(d)
+		return nil
+	}
 	if err := w.probe(ctx, r, d); err != nil {
 		return fmt.Errorf("open replica %s (%s): %w", r.Name, r.URL, err)
 	}

@@ -10,15 +10,16 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 )
 
-// Service builds a service over a Worker: handler makes its subscriber. Whatever a commit left in the outbox is published
+// Service builds a service over a Worker: handler makes its subscriber, asks is for who settles conflicts, else nil. Whatever a commit left in the outbox is published
 // before the event is acknowledged, because nothing runs after the answer in a service that scales to zero.
-func Service(ctx context.Context, rt serve.Runtime, openers Openers, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
+func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconcile.Judge, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
 	group, err := env.Group(rt.Getenv, openers.Document())
 	if err != nil {
 		return serve.Config{}, err
@@ -35,7 +36,7 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, handler fun
 	if err != nil {
 		return serve.Config{}, err
 	}
-	w, err := Open(ctx, Options{Group: group, Store: store, Sink: sink, Openers: openers, Logger: rt.Logger, Telemetry: rt.Telemetry})
+	w, err := Open(ctx, Options{Group: group, Store: store, Sink: sink, Openers: openers, Judge: asks, Logger: rt.Logger, Telemetry: rt.Telemetry})
 	if err != nil {
 		return serve.Config{}, errors.Join(err, store.Close())
 	}

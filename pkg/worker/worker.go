@@ -50,10 +50,15 @@ type Options struct {
 	Openers Openers    // by provider
 
 	LookupEnv func(string) (string, bool) // for credentials; os.LookupEnv
+	Judge     reconcile.Judge             // asks webhooks about conflicts; nil for who settles none
 	Owner     string                      // this process, for people who read intents; host and process id
 	Logger    *slog.Logger                // discarded if nil
 	Telemetry *serve.Telemetry            // none if nil
 	Probe     object.ProbeOptions
+
+	// Look opens buckets to look at them only: they are neither probed nor marked, and nothing may be written. What they promise is
+	// what their drivers say.
+	Look bool
 
 	Sweepers    int                     // keys that the sweep looks at at once; twice the group's transfer.parallel
 	OutboxEvery time.Duration           // between two looks at the outbox if nothing is committed; 30 s
@@ -136,7 +141,7 @@ func (w *Worker) open(ctx context.Context) error {
 	}
 	w.engine, err = reconcile.New(reconcile.Config{
 		Group: w.o.Group.Name, Sites: sites, Store: w.store, Copier: copier, Announce: Announce,
-		Rule: w.o.Group.Rule, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
+		Rule: w.o.Group.Rule, Judge: w.o.Judge, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
 	})
 	if err != nil {
 		return fmt.Errorf("open worker: %w", err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/bucketmesh/bucketmesh/pkg/judge"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -17,6 +18,6 @@ func main() {
 		debug.SetMemoryLimit(worker.MemoryLimit)
 	}
 	os.Exit(serve.Main(subscriber.NameResolver, serve.BuildVersion(), func(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
-		return worker.Service(ctx, rt, worker.AllOpeners(), worker.ResolverHandler)
+		return worker.Service(ctx, rt, worker.AllOpeners(), judge.New(judge.Config{LookupEnv: os.LookupEnv}), worker.ResolverHandler)
 	}))
 }

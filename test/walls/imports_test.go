@@ -23,7 +23,7 @@ var neighbours = map[string][]string{
 	"pkg/policy":         {"pkg/config", "pkg/errkind", "pkg/event", "pkg/policy/rank", "pkg/version"},
 	"pkg/reconcile/plan": {"pkg/state", "pkg/version"},
 	"pkg/reconcile": {
-		"pkg/config", "pkg/errkind", "pkg/event", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
+		"pkg/config", "pkg/errkind", "pkg/event", "pkg/merge", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
 	},
 	"pkg/state":     {"pkg/errkind", "pkg/version"},
 	"pkg/transfer":  {"pkg/errkind", "pkg/object/driver", "pkg/version"},

@@ -1,0 +1,50 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/state/mem"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
+)
+
+// Look opens the buckets and the state of a group to look at conflicts: Sides and Try. Nothing is written, the buckets are not
+// probed, and another process may work on the group. Without a data directory there is no state, as at a first start.
+func Look(ctx context.Context, o Options) (*Pipeline, error) {
+	bare := o.DataDir == ""
+	if bare {
+		o.DataDir = "." // nothing of it is used
+	}
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	p := &Pipeline{opts: o, log: o.Logger, began: time.Now(), failed: make(chan struct{}), looking: true}
+	if err := p.look(ctx, bare); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Pipeline) look(ctx context.Context, bare bool) (err error) {
+	if bare {
+		p.store = mem.New(time.Now)
+	} else if p.store, p.audit, err = OpenState(ctx, p.opts.DataDir, p.opts.State); err != nil {
+		return err
+	}
+	p.worker, err = worker.Open(ctx, worker.Options{
+		Group: p.opts.Group, Store: p.store, Sink: nowhere{}, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
+		Logger: p.log, Telemetry: p.opts.Telemetry, Look: true,
+	})
+	return err //nolint:wrapcheck // says which replica
+}
+
+// nowhere takes no events.
+type nowhere struct{}
+
+func (nowhere) Publish(context.Context, ...cloudevents.Event) error {
+	return errkind.New(errkind.Unsupported, "publish event: the group was opened to look at it only")
+}

@@ -1,0 +1,117 @@
+package reconcile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/transfer"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
+)
+
+// Restored says where a version was brought back.
+type Restored struct {
+	Key     string `json:"key"`
+	Replica string `json:"replica"`
+	Copy    string `json:"copy,omitempty"` // what was there is kept under this key
+}
+
+// Restore brings a loser of a conflict back, as a user's write: what the key holds is preserved and verified first, and the
+// write demands that it still is there. It travels like any other.
+func (e *Engine) Restore(ctx context.Context, id string, lost version.ID) (Restored, error) {
+	rec, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, id)
+	if err != nil {
+		return Restored{}, fmt.Errorf("restore version: %w", err)
+	}
+	if rec.Open() {
+		return Restored{}, errkind.New(errkind.Conflict, "restore version: %s is not decided: decide it with `bucketmesh conflicts resolve %s --version %s`", id, id, lost)
+	}
+	i := slices.IndexFunc(rec.Losers, func(l state.Loser) bool { return l.Version.ID == lost })
+	switch {
+	case i < 0:
+		return Restored{}, errkind.New(errkind.Invalid, "restore version: %q is no loser of %s", lost, id)
+	case rec.Losers[i].Copy == "":
+		return Restored{}, errkind.New(errkind.Invalid, "restore version: of %s no copy was made (a delete, or a policy that discards)", lost)
+	}
+	return e.restore(ctx, rec.Key, rec.Losers[i])
+}
+
+func (e *Engine) restore(ctx context.Context, key string, l state.Loser) (Restored, error) {
+	r := Restored{Key: key, Replica: e.writableAt(l.Replica)}
+	unlock, err := e.locks.lock(ctx, key, e.cfg.LockWait)
+	if err != nil {
+		return r, err
+	}
+	defer unlock()
+	source, err := e.copyAt(ctx, l)
+	if err != nil {
+		return r, err
+	}
+	var cond driver.Precondition
+	switch a, err := e.sites[r.Replica].Stat(ctx, key, ""); {
+	case errkind.Is(err, errkind.NotFound):
+		cond.NotExist = true
+	case err != nil:
+		return r, fmt.Errorf("look at %s: %w", r.Replica, err)
+	default:
+		// It is not a version that the row has to know: a name that only this state of the object has is enough.
+		now := &version.Version{ID: version.ID(r.Replica + "." + stateName(a)), Kind: version.Put}
+		row := state.Row{Replicas: map[string]state.Replica{r.Replica: {Print: Observe(a).Print}}}
+		if r.Copy, err = e.preserve(ctx, key, &row, policy.Head{Version: now, Replica: r.Replica, Writable: true}); err != nil {
+			return r, fmt.Errorf("preserve what is there: %w", err)
+		}
+		cond = driver.Precondition{Match: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration}
+	}
+	body, attrs, err := e.sites[source].Open(ctx, l.Copy, nil)
+	if err != nil {
+		return r, fmt.Errorf("open copy at %s: %w", source, err)
+	}
+	defer func() { _ = body.Close() }()
+	_, results, err := e.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
+		Bucket: e.sites[r.Replica], Key: key, Put: driver.PutOptions{Properties: UserProperties(attrs.Properties), If: cond},
+	}})
+	if err == nil {
+		err = results[0].Err
+	}
+	if err != nil {
+		return r, fmt.Errorf("write version at %s: %w", r.Replica, err)
+	}
+	return r, e.markRestored(ctx, key)
+}
+
+// markRestored sees to it that the write travels, also where notifications are lost.
+func (e *Engine) markRestored(ctx context.Context, key string) error {
+	if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, e.cfg.Clock.Now(), "a version was restored"); err != nil {
+		return fmt.Errorf("mark key dirty: %w", err)
+	}
+	return nil
+}
+
+// copyAt is a replica that has the copy of a loser.
+func (e *Engine) copyAt(ctx context.Context, l state.Loser) (string, error) {
+	var last error
+	for _, m := range e.members {
+		a, err := e.sites[m.Name].Stat(ctx, l.Copy, "")
+		switch {
+		case err != nil:
+			last = err
+		case contentOf(a).Compare(l.Version.Content) != version.Different:
+			return m.Name, nil
+		default:
+			last = errkind.New(errkind.Invalid, "%s at %s is not what was kept there", l.Copy, m.Name)
+		}
+	}
+	return "", fmt.Errorf("find the copy %q: %w", l.Copy, last)
+}
+
+// stateName is a name for the state of an object that no other state of it has.
+func stateName(a *driver.Attrs) string {
+	sum := sha256.Sum256([]byte(a.Tag + "\x00" + a.VersionID + "\x00" + a.ModTime.String() + "\x00" + MetaHash(a.Properties)))
+	return hex.EncodeToString(sum[:10])
+}
