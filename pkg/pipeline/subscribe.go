@@ -12,6 +12,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber/record"
 )
 
 // subscribe connects the handlers to their triggers.
@@ -27,7 +28,7 @@ func (p *Pipeline) subscribe(ctx context.Context) error {
 			Below: p.worker.Below, Scan: p.scanOnRequest,
 		},
 		subscriber.NameResolver: &subscriber.Resolver{Group: p.opts.Group.Name, Engine: p.worker.Engine(), Logger: p.log},
-		subscriber.NameAudit:    &subscriber.Audit{Log: p.audit},
+		subscriber.NameAudit:    &record.Handler{Log: p.audit},
 	}
 	concurrency := map[string]int{
 		subscriber.NameSync:     min(2*parallel, 64), // echoes cost a worker only a moment

@@ -1,5 +1,5 @@
-// Package subscriber holds the handlers of events: Sync reconciles keys, Resolver settles conflicts, Audit records
-// everything. The same handlers run as services of their own behind a Knative Broker and together in one process. Which
+// Package subscriber holds the handlers of events: Sync reconciles keys, Resolver settles conflicts, and record, a package of
+// its own, records everything. The same handlers run as services of their own behind a Knative Broker and together in one process. Which
 // events each of them gets is in triggers.yaml.
 //
 // Errors: nil means that the event is dealt with for good. An error of a retryable kind brings the event back; any other

@@ -10,7 +10,6 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 
-	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -300,39 +299,6 @@ func TestResolverKinds(t *testing.T) {
 	}
 	if !slices.Equal(e.keys, []string{"k"}) {
 		t.Errorf("resolved %q", e.keys)
-	}
-}
-
-// log remembers events; its errors are those of a store.
-type log struct {
-	audit.Log
-	events []audit.Event
-	err    error
-}
-
-func (l *log) Append(_ context.Context, e audit.Event) error {
-	l.events = append(l.events, e)
-	return l.err
-}
-
-func TestAuditRecordsTheWholeEvent(t *testing.T) {
-	l := &log{}
-	h := &subscriber.Audit{Log: l}
-	e := object(t, event.ObjectWritten, "p/a b", nil)
-	if err := h.Handle(t.Context(), e); err != nil {
-		t.Fatal(err)
-	}
-	want, err := event.Encode(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := l.events[0]
-	if string(got.JSON) != string(want) || got.Source != usSource || got.ID != "id" || got.Subject != "p/a%20b" || !got.Time.Equal(now) {
-		t.Errorf("recorded %+v", got)
-	}
-	l.err = errkind.New(errkind.Unavailable, "locked")
-	if err := h.Handle(t.Context(), e); !errkind.Is(err, errkind.Unavailable) {
-		t.Errorf("a store that is away: %v", err)
 	}
 }
 

@@ -9,11 +9,11 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
-	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber/record"
 )
 
 func main() {
-	os.Exit(serve.Main(subscriber.NameAudit, serve.BuildVersion(), build))
+	os.Exit(serve.Main("audit", serve.BuildVersion(), build))
 }
 
 func build(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
@@ -26,7 +26,7 @@ func build(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
 		return serve.Config{}, fmt.Errorf("open log: %w", err)
 	}
 	log := store.Audit()
-	events, err := serve.Events(&subscriber.Audit{Log: log}, serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
+	events, err := serve.Events(&record.Handler{Log: log}, serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("make handler: %w", err)
 	}
