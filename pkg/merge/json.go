@@ -47,15 +47,15 @@ type jsonMerge struct {
 
 // value merges one place. After a clash it goes on, to find the others; what it returns is of no use then.
 func (m *jsonMerge) value(base *tree.Node, sides []*tree.Node) *tree.Node {
-	versions := versionsOf(base, sides)
+	versions := tree.Versions(base, sides)
 	switch {
 	case len(versions) == 0:
 		return written(base, sides)
 	case len(versions) == 1:
 		return sides[versions[0][0]]
-	case mergeable(tree.Object, base, true, versions, sides):
+	case tree.Alike(tree.Object, base, versions, sides):
 		return m.object(base, sides)
-	case mergeable(tree.Array, base, false, versions, sides):
+	case base != nil && tree.Alike(tree.Array, base, versions, sides):
 		return m.array(base, sides)
 	}
 	p := Place{Pointer: tree.Pointer(m.path)}
@@ -71,41 +71,6 @@ func (m *jsonMerge) value(base *tree.Node, sides []*tree.Node) *tree.Node {
 	}
 	m.clash.add(p)
 	return nil
-}
-
-// versionsOf groups the sides that differ from the base by their values. Where there is no base, a side that has nothing
-// differs in nothing.
-func versionsOf(base *tree.Node, sides []*tree.Node) [][]int {
-	var groups [][]int
-next:
-	for i, s := range sides {
-		if equal(s, base) {
-			continue
-		}
-		for g, group := range groups {
-			if equal(s, sides[group[0]]) {
-				groups[g] = append(groups[g], i)
-				continue next
-			}
-		}
-		groups = append(groups, []int{i})
-	}
-	return groups
-}
-
-func equal(a, b *tree.Node) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Sum == b.Sum
-}
-
-// mergeable reports whether the base, which may be missing if fresh, and all that changed it are of one kind.
-func mergeable(k tree.Kind, base *tree.Node, fresh bool, versions [][]int, sides []*tree.Node) bool {
-	if base == nil && !fresh || base != nil && base.Kind != k {
-		return false
-	}
-	return !slices.ContainsFunc(versions, func(v []int) bool { s := sides[v[0]]; return s == nil || s.Kind != k })
 }
 
 // written is a value that nobody changed, as the first side writes it that writes it differently.
@@ -130,13 +95,13 @@ func like(base *tree.Node, sides []*tree.Node) *tree.Node {
 
 func (m *jsonMerge) object(base *tree.Node, sides []*tree.Node) *tree.Node {
 	out := like(base, sides)
-	old := members(base)
+	old := tree.Index(base)
 	now := make([]map[string]tree.Member, len(sides))
 	for i, s := range sides {
-		now[i] = members(s)
+		now[i] = tree.Index(s)
 	}
 	values := make([]*tree.Node, len(sides))
-	for _, name := range order(base, sides) {
+	for _, name := range tree.Order(base, sides) {
 		was, ok := old[name]
 		key := was.Key
 		for i := range sides {
@@ -155,66 +120,12 @@ func (m *jsonMerge) object(base *tree.Node, sides []*tree.Node) *tree.Node {
 	return out
 }
 
-func members(n *tree.Node) map[string]tree.Member {
-	if n == nil {
-		return nil
-	}
-	all := make(map[string]tree.Member, len(n.Members))
-	for _, m := range n.Members {
-		all[m.Name] = m
-	}
-	return all
-}
-
-// order is the order of all members: that of the base, with those that a side added behind the one that they follow there.
-func order(base *tree.Node, sides []*tree.Node) []string {
-	type link struct {
-		name string
-		next int // number of a link; 0 is the end
-	}
-	list := []link{{}} // the first has no name
-	at := map[string]int{}
-	insert := func(name string, behind int) int {
-		list = append(list, link{name, list[behind].next})
-		list[behind].next = len(list) - 1
-		at[name] = len(list) - 1
-		return len(list) - 1
-	}
-	firsts := 1 // links of the base
-	for _, n := range append([]*tree.Node{base}, sides...) {
-		if n == nil {
-			continue
-		}
-		last := 0
-		for _, m := range n.Members {
-			if i, ok := at[m.Name]; ok {
-				last = i
-				continue
-			}
-			if last < firsts { // behind what sides before this one added there
-				for list[last].next >= firsts {
-					last = list[last].next
-				}
-			}
-			last = insert(m.Name, last)
-		}
-		if firsts == 1 {
-			firsts = len(list)
-		}
-	}
-	names := make([]string, 0, len(at))
-	for i := list[0].next; i != 0; i = list[i].next {
-		names = append(names, list[i].name)
-	}
-	return names
-}
-
 func (m *jsonMerge) array(base *tree.Node, sides []*tree.Node) *tree.Node {
 	out := like(base, sides)
-	old := sums(base)
+	old := base.Sums()
 	now := make([][]tree.Sum, len(sides))
 	for i, s := range sides {
-		now[i] = sums(s)
+		now[i] = s.Sums()
 	}
 	at := 0
 	for _, c := range align.Chunks(old, now...) {
@@ -248,12 +159,4 @@ func (m *jsonMerge) clashOfItems(c align.Chunk, versions [][]int, base *tree.Nod
 		p.Values = append(p.Values, now)
 	}
 	return p
-}
-
-func sums(n *tree.Node) []tree.Sum {
-	all := make([]tree.Sum, len(n.Items))
-	for i, item := range n.Items {
-		all[i] = item.Sum
-	}
-	return all
 }

@@ -46,7 +46,7 @@ func Check(text []byte) error {
 // Shorten is the beginning of a text, up to n characters, in one line and fit for a terminal.
 func Shorten(text string, n int) string {
 	text = strings.TrimSpace(text)
-	short, more := cut(text, n)
+	short, more := Cut(text, n)
 	short = strings.ReplaceAll(strings.ReplaceAll(short, "\r\n", "⏎"), "\n", "⏎")
 	if more > 0 {
 		return Escape(short) + "…"
@@ -54,8 +54,8 @@ func Shorten(text string, n int) string {
 	return Escape(short)
 }
 
-// cut is the beginning of a text, up to n characters, and how many bytes follow it.
-func cut(text string, n int) (string, int) {
+// Cut is the beginning of a text, up to n characters, and how many bytes follow it.
+func Cut(text string, n int) (string, int) {
 	for i := range text {
 		if n--; n < 0 {
 			return text[:i], len(text) - i
@@ -67,7 +67,7 @@ func cut(text string, n int) (string, int) {
 // Line is a line up to n characters, fit for a terminal, without its end of line.
 func Line(line string, n int) string {
 	line = strings.TrimSuffix(line, "\n")
-	short, more := cut(line, n)
+	short, more := Cut(line, n)
 	if more > 0 {
 		return fmt.Sprintf("%s… (%d bytes more)", Escape(short), more)
 	}
