@@ -190,3 +190,25 @@ func TestWhatIsShownIsBounded(t *testing.T) {
 		t.Errorf("%v: %.2000s", err, out.String())
 	}
 }
+
+func FuzzNew(f *testing.F) {
+	f.Add("json", []byte(`{"a":[1,2]}`), []byte(`{"a":[1,3]}`), []byte(`{"b":"\u202e"}`))
+	f.Add("text", []byte("a\nb\n"), []byte("a\x1b[2J\nb"), []byte("\xff"))
+	f.Fuzz(func(t *testing.T, format string, base, a, b []byte) {
+		for _, old := range []*diff.Content{nil, {Name: "base", Data: base}} {
+			d := diff.New(merge.Format(format), old, content("a", string(a)), content("b", string(b)))
+			if _, err := json.Marshal(d); err != nil {
+				t.Error(err)
+			}
+			var out bytes.Buffer
+			if err := d.Write(&out, false); err != nil {
+				t.Error(err)
+			}
+			for _, r := range out.String() {
+				if r != '\n' && !unicode.IsPrint(r) {
+					t.Fatalf("%U in %q", r, out.String())
+				}
+			}
+		}
+	})
+}

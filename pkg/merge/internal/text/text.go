@@ -22,8 +22,11 @@ func Lines(text []byte) ([]string, error) {
 	if err := Check(text); err != nil {
 		return nil, err
 	}
-	n := bytes.Count(text, []byte("\n")) + 1
-	if n > MaxLines+1 {
+	n := bytes.Count(text, []byte("\n"))
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		n++
+	}
+	if n > MaxLines {
 		return nil, TooMany()
 	}
 	return slices.AppendSeq(make([]string, 0, n), strings.Lines(string(text))), nil

@@ -67,7 +67,8 @@ func (s *Style) finish() {
 		}
 	}
 	if s.Comma == "" {
-		s.Comma = "," + strings.TrimPrefix(s.Colon, ":")
+		_, space, _ := strings.Cut(s.Colon, ":")
+		s.Comma = "," + space
 	}
 }
 
