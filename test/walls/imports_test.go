@@ -14,6 +14,7 @@ var leaves = map[string][]string{
 	"pkg/event":         {"pkg/errkind"},
 	"pkg/object/driver": {"pkg/errkind"},
 	"pkg/policy/rank":   {"pkg/errkind"},
+	"pkg/merge":         {"pkg/errkind", "pkg/merge/internal/align", "pkg/merge/internal/text", "pkg/merge/internal/tree"},
 }
 
 // neighbours lists, for a package with a wall around it, the only packages of the module that it may import directly.
@@ -25,16 +26,18 @@ var neighbours = map[string][]string{
 	"pkg/reconcile": {
 		"pkg/config", "pkg/errkind", "pkg/event", "pkg/merge", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
 	},
-	"pkg/state":     {"pkg/errkind", "pkg/version"},
-	"pkg/transfer":  {"pkg/errkind", "pkg/object/driver", "pkg/version"},
-	"pkg/normalize": {"pkg/config", "pkg/errkind", "pkg/event"},
-	"pkg/object":    {"pkg/errkind", "pkg/object/driver", "pkg/object/internal"},
+	"pkg/state":      {"pkg/errkind", "pkg/version"},
+	"pkg/transfer":   {"pkg/errkind", "pkg/object/driver", "pkg/version"},
+	"pkg/normalize":  {"pkg/config", "pkg/errkind", "pkg/event"},
+	"pkg/merge/diff": {"pkg/merge"},
+	"pkg/object":     {"pkg/errkind", "pkg/object/driver", "pkg/object/internal"},
 }
 
 // pure lists packages (not what is below them) that do no I/O: they may not import what does, not even for a moment.
 // pkg/errkind is not among them: it needs net/http for the numbers of statuses.
 var pure = []string{
 	"pkg/version", "pkg/event", "pkg/policy", "pkg/policy/rank", "pkg/reconcile", "pkg/reconcile/plan", "pkg/normalize", "pkg/state", "pkg/object/driver",
+	"pkg/merge", "pkg/merge/diff", "pkg/merge/internal/align", "pkg/merge/internal/text", "pkg/merge/internal/tree",
 }
 
 // doesIO lists imports that a pure package may not have, with all below them.
@@ -101,6 +104,11 @@ var places = []struct {
 		libraries: []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/pressly/goose"},
 		folders:   []string{"pkg/state", "pkg/audit", "test"},
 		reason:    "SQL stays behind the store",
+	},
+	{
+		libraries: []string{"znkr.io/diff"},
+		folders:   []string{"pkg/merge/internal/align"},
+		reason:    "what its differences are may change with its version: one place holds what is relied upon",
 	},
 	{
 		libraries: []string{"github.com/spf13/cobra", "github.com/vbauerster/mpb"},
