@@ -67,7 +67,9 @@ func golden(t *testing.T, dir, name string, got []byte) {
 		for _, old := range []string{"merged", "clash"} {
 			files, _ := filepath.Glob(filepath.Join(dir, old+".*"))
 			for _, f := range files {
-				os.Remove(f)
+				if err := os.Remove(f); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), got, 0o644); err != nil {

@@ -23,8 +23,6 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func content(name, data string) diff.Content { return diff.Content{Name: name, Data: []byte(data)} }
 
-func ptr(c diff.Content) *diff.Content { return &c }
-
 // numbered are lines with their numbers; change replaces some of them.
 func numbered(n int, change map[int]string) string {
 	var b strings.Builder
@@ -45,24 +43,24 @@ func TestGolden(t *testing.T) {
 		base   *diff.Content
 		sides  []diff.Content
 	}{
-		{"text", merge.Text, ptr(content("before", numbered(20, nil))), []diff.Content{
+		{"text", merge.Text, new(content("before", numbered(20, nil))), []diff.Content{
 			content("us", numbered(20, map[int]string{1: "LINE 1\n", 10: "ten\n", 11: ""})),
 			content("europe", numbered(20, map[int]string{10: "zehn\nzehneinhalb\n", 20: "line 20"})),
 			content("asia", numbered(20, nil)),
 		}},
 		{"text-no-base", merge.Text, nil, []diff.Content{content("us", "a\nb\nc\n"), content("eu", "a\nB\nc\nd\n")}},
-		{"json", merge.JSON, ptr(content("before", `{"a":{"b":1,"c":[1,2,3,4,5]},"d":"x","gone":1}`)), []diff.Content{
+		{"json", merge.JSON, new(content("before", `{"a":{"b":1,"c":[1,2,3,4,5]},"d":"x","gone":1}`)), []diff.Content{
 			content("us", `{"a":{"b":2,"c":[1,2,9,4,5]},"d":"x"}`),
 			content("eu", `{"a":{"b":3,"c":[1,2,3,4,5,6]},"d":"x","gone":1,"new/":{"x": [true]}}`),
 		}},
 		{"json-no-base", merge.JSON, nil, []diff.Content{content("us", `{"a":1,"b":1}`), content("eu", `{"a":2,"c":{},"b":1}`)}},
-		{"json-that-is-none", merge.JSON, ptr(content("before", "{}")), []diff.Content{content("us", "{\"a\":"), content("eu", "{}")}},
-		{"ndjson", merge.NDJSON, ptr(content("before", "{}\n")), []diff.Content{content("us", "{}\n1\n"), content("eu", "{}\n2\n")}},
-		{"binary", merge.Text, ptr(content("before", "\x89PNG\x00")), []diff.Content{content("us", "\x89PNG\x01"), content("eu", "")}},
-		{"hostile", merge.Text, ptr(content("be\x1b[2Jfore", "a\nb\n")), []diff.Content{
+		{"json-that-is-none", merge.JSON, new(content("before", "{}")), []diff.Content{content("us", "{\"a\":"), content("eu", "{}")}},
+		{"ndjson", merge.NDJSON, new(content("before", "{}\n")), []diff.Content{content("us", "{}\n1\n"), content("eu", "{}\n2\n")}},
+		{"binary", merge.Text, new(content("before", "\x89PNG\x00")), []diff.Content{content("us", "\x89PNG\x01"), content("eu", "")}},
+		{"hostile", merge.Text, new(content("be\x1b[2Jfore", "a\nb\n")), []diff.Content{
 			content("us\n", "\x1b]0;title\x07\r\nb\t\u202e\n"), content("eu\u2066", "a\u009b31m\u200d\ufffd\nb"),
 		}},
-		{"equal", merge.Text, ptr(content("before", "a")), []diff.Content{content("us", "a"), content("eu", "a")}},
+		{"equal", merge.Text, new(content("before", "a")), []diff.Content{content("us", "a"), content("eu", "a")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := diff.New(c.format, c.base, c.sides...)
@@ -139,7 +137,7 @@ func TestClashesAreThoseOfTheMerge(t *testing.T) {
 				}
 				return content(label, strings.Join(rapid.SliceOfN(line, 0, 6).Draw(t, label), ""))
 			}
-			base, a, b := ptr(draw("base")), draw("a"), draw("b")
+			base, a, b := new(draw("base")), draw("a"), draw("b")
 			old := base.Data
 			if rapid.Bool().Draw(t, "no base") {
 				base, old = nil, nil
@@ -177,7 +175,7 @@ func TestWhatIsShownIsBounded(t *testing.T) {
 		fmt.Fprintf(&side, "%s\n", strings.Repeat("x", 10000)+strings.Repeat("\ny", 200))
 		fmt.Fprintf(&side, "same %d\n", i)
 	}
-	d := diff.New(merge.Text, ptr(content("before", base.String())), content("us", side.String()))
+	d := diff.New(merge.Text, new(content("before", base.String())), content("us", side.String()))
 	if len(d.Hunks) != 500 || d.More != 1500 {
 		t.Errorf("%d hunks and %d more", len(d.Hunks), d.More)
 	}

@@ -65,8 +65,7 @@ func (d *Diff) lines(base *Content, sides []Content) error {
 // clashes reports whether lines with so many versions, besides that of the base, can't be merged. Rows never clash; without a base
 // all lines do.
 func (d *Diff) clashes(base *Content, versions int) bool {
-	switch d.Format {
-	case merge.CSV, merge.NDJSON:
+	if d.Format == merge.CSV || d.Format == merge.NDJSON {
 		return false
 	}
 	return base == nil || versions > 1
