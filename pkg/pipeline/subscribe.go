@@ -24,7 +24,7 @@ func (p *Pipeline) subscribe(ctx context.Context) error {
 	parallel := max(p.opts.Group.Transfer.Parallel, 1)
 	handlers := map[string]subscriber.Handler{
 		subscriber.NameSync: &subscriber.Sync{
-			Group: p.opts.Group, Engine: p.worker.Engine(), Dirty: p.worker.Store(), Now: time.Now, Logger: p.log,
+			Group: p.opts.Group, Engine: p.worker.Engine(), Now: time.Now, Logger: p.log,
 			Below: p.worker.Below, Scan: p.scanOnRequest,
 		},
 		subscriber.NameResolver: &subscriber.Resolver{Group: p.opts.Group.Name, Engine: p.worker.Engine(), Logger: p.log},

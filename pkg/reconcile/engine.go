@@ -154,24 +154,16 @@ func (e *Engine) Reconcile(ctx context.Context, key string, hint *Hint, attempts
 		}
 	}
 	// A key that changes faster than it can be copied: others get their turn.
-	return Pending, e.postpone(ctx, key, attempts+1, "the key changes faster than it can be copied")
+	return Pending, w.postpone(ctx, attempts+1, "the key changes faster than it can be copied")
 }
 
 // postpone keeps the key dirty, with back-off, when there is no step to store with it.
-func (e *Engine) postpone(ctx context.Context, key string, attempts int, why string) error {
-	row, err := e.cfg.Store.Get(ctx, e.cfg.Group, key)
-	if err != nil {
-		return fmt.Errorf("postpone key: %w", err)
+func (w *work) postpone(ctx context.Context, attempts int, why string) error {
+	h := w.hint
+	if w.lookedUp {
+		h = nil
 	}
-	due := e.cfg.Clock.Now().Add(e.backoff(attempts))
-	_, err = e.cfg.Store.Commit(ctx, row, state.Effects{Remove: row.Rev == 0, Dirty: &due, Attempts: attempts, Reason: why})
-	if errkind.Is(err, errkind.Conflict) { // somebody else is at work on it: an entry that is due earlier may stay
-		err = e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, due, why)
-	}
-	if err != nil {
-		return fmt.Errorf("postpone key: %w", err)
-	}
-	return nil
+	return w.leave(ctx, w.key, h, state.Effects{Attempts: attempts, Reason: why}, w.cfg.Clock.Now().Add(w.backoff(attempts)))
 }
 
 // backoff grows exponentially from BackoffMin to BackoffMax. It has no random part: keys of one outage were marked at
@@ -200,6 +192,7 @@ type work struct {
 	read      map[string]contentAt
 
 	recovered []state.Conflict // records of 5d, for the next commit
+	lookedUp  bool             // the version that the hint told of
 
 	body  io.ReadCloser // an object that is being read already, of replica bodyOf
 	attrs *driver.Attrs
@@ -245,13 +238,14 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	w.noteSequence(&s, l)
 	if s.Changed {
 		if err := w.abortDropped(ctx, row, s.Row); err != nil {
-			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
+			return Pending, true, w.postpone(ctx, w.attempts+1, err.Error())
 		}
 	}
 	if s.Action != plan.Identify || s.Changed {
 		if err := w.recoverHidden(ctx, &row, &s.Row, l); err != nil { // 5d
-			return Pending, true, w.postpone(ctx, w.key, w.attempts+1, err.Error())
+			return Pending, true, w.postpone(ctx, w.attempts+1, err.Error())
 		}
+		s.Changed = s.Changed || len(s.Row.Told) != len(row.Told)
 	}
 	switch s.Action {
 	case plan.Identify:
@@ -303,10 +297,7 @@ func (w *work) goOn(ctx context.Context, s plan.Step) (Outcome, bool, error) {
 // worker may take longer than any broker repeats an event, the dirty set remembers the key instead.
 func (w *work) busy(ctx context.Context, until time.Time) (Outcome, bool, error) {
 	if until.Sub(w.cfg.Clock.Now()) > w.cfg.Lease {
-		if err := w.cfg.Store.MarkDirty(ctx, w.cfg.Group, []string{w.key}, until, "another worker is writing replica "+w.hint.Replica); err != nil {
-			return Pending, false, fmt.Errorf("mark key dirty: %w", err)
-		}
-		return Pending, true, nil
+		return Pending, true, w.Defer(ctx, w.key, w.hint, until, "another worker is writing replica "+w.hint.Replica)
 	}
 	return Pending, true, errkind.After(time.Second,
 		errkind.New(errkind.Conflict, "reconcile key: replica %s is being written by another worker", w.hint.Replica))
@@ -343,11 +334,14 @@ func (w *work) postponed(ctx context.Context, s plan.Step, why string, events ..
 
 // store commits a step's row with its effects. Somebody else's commit in between is goto 1.
 func (w *work) store(ctx context.Context, s plan.Step, fx state.Effects, out Outcome) (Outcome, bool, error) {
-	if s.Row.Rev == 0 && (fx.Remove || len(s.Row.Replicas) == 0 && len(s.Row.Intents) == 0) {
+	if s.Row.Rev == 0 && (fx.Remove || len(s.Row.Replicas) == 0 && len(s.Row.Intents) == 0 && len(s.Row.Told) == 0) {
 		fx.Remove = true // there is nothing to remember: an absent row stays absent
 	}
 	if out == Settled {
 		fx.Conflicts = append(fx.Conflicts, w.supersede(ctx, &s.Row, "")...)
+	}
+	if fx.Dirty != nil && !w.lookedUp {
+		w.owe(&s.Row, w.hint)
 	}
 	fx.Conflicts = append(fx.Conflicts, w.recovered...)
 	_, err := w.cfg.Store.Commit(ctx, s.Row, fx)

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -196,6 +197,60 @@ func TestR6IdenticalBytesInsideAnUnacknowledgedWrite(t *testing.T) {
 			r.wantAll(cfg.final)
 			r.wantCopies(cfg.copies...)
 		})
+	}
+}
+
+// The notification of a write that ours has hidden may come when its key is busy, its bucket is down, or more was written on top.
+// Nothing else tells of that write: what the notification said must not be forgotten.
+func TestR6WhatANotificationToldIsNotForgotten(t *testing.T) {
+	for name, handle := range map[string]func(r *rig, h *reconcile.Hint){
+		"the key is busy": func(r *rig, h *reconcile.Hint) {
+			if err := r.engine.Defer(r.t.Context(), key, h, r.clock.Now(), "busy"); err != nil {
+				r.t.Fatal(err)
+			}
+		},
+		"the bucket is down": func(r *rig, h *reconcile.Hint) {
+			r.sites["b"].before = func(object.Op, string) error { return unavailable() }
+			r.wantSync(h, reconcile.Pending)
+			r.sites["b"].before = nil
+		},
+		"versions can't be listed": func(r *rig, h *reconcile.Hint) {
+			r.sites["b"].before = func(o object.Op, _ string) error {
+				if o == object.OpVersions {
+					return unavailable()
+				}
+				return nil
+			}
+			r.wantSync(h, reconcile.Pending)
+			r.sites["b"].before = nil
+		},
+	} {
+		for _, later := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/more on top=%v", name, later), func(t *testing.T) {
+				r := newRig(t, options{names: "ab", bucket: mem.Config{Versioned: true}})
+				r.everyone("base")
+				var hidden *driver.Attrs
+				r.sites["b"].before = once(object.OpPut, func() error {
+					hidden = r.put("b", "base", driver.Properties{Metadata: map[string]string{"color": "blue"}})
+					return nil
+				})
+				r.sync(written("a", r.put("a", "new")))
+				r.sites["b"].before = nil
+				final := "new"
+				if later {
+					final = "newer"
+					r.sync(written("a", r.put("a", final)))
+				}
+				handle(r, written("b", hidden))
+				r.wantDirty(true)
+				r.rest()
+				r.wantAll(final)
+				r.wantCopies("base")
+				if n := len(r.row().Told); n != 0 {
+					t.Errorf("%d versions still wait", n)
+				}
+			})
+		}
 	}
 }
 

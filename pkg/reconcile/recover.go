@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
@@ -27,15 +28,80 @@ func (w *work) recoverHidden(ctx context.Context, before, after *state.Row, l lo
 			continue
 		}
 		over, look := w.suspect(before, after, m.Name)
-		told := w.toldOf(before, after, m.Name)
-		if !look && told == "" {
-			continue
+		told := toldAt(after, m.Name)
+		if t := w.toldOf(before, after, m.Name); t != "" && !slices.Contains(told, t) {
+			told = append(told, t)
 		}
-		if err := w.recoverAt(ctx, m.Name, after, over, look, told); err != nil {
-			return fmt.Errorf("recover what was replaced at %s: %w", m.Name, err)
+		if look || len(told) > 0 {
+			if err := w.recoverAt(ctx, m.Name, after, over, look, told); err != nil {
+				return fmt.Errorf("recover what was replaced at %s: %w", m.Name, err)
+			}
+		}
+		after.Told = slices.DeleteFunc(after.Told, func(t state.Told) bool { return t.Replica == m.Name })
+		if w.hint != nil && w.hint.Replica == m.Name {
+			w.lookedUp = true
 		}
 	}
 	return nil
+}
+
+func toldAt(row *state.Row, replica string) (versions []string) {
+	for _, t := range row.Told {
+		if t.Replica == replica {
+			versions = append(versions, t.VersionID)
+		}
+	}
+	return versions
+}
+
+// maxTold bounds Row.Told. An event that finds it full comes again.
+const maxTold = 64
+
+// owe notes in a row what the hint told of, if that was not looked up: the event does not come again, and nothing else tells of a
+// version that a write of ours has hidden.
+func (e *Engine) owe(row *state.Row, h *Hint) {
+	if h == nil || h.Kind != Written || h.VersionID == "" || !e.sites[h.Replica].Capabilities().Versioned {
+		return
+	}
+	r := row.Replicas[h.Replica]
+	t := state.Told{Replica: h.Replica, VersionID: h.VersionID}
+	if h.VersionID != r.Print.VersionID && h.VersionID != r.Over && !slices.Contains(row.Told, t) {
+		row.Told = append(slices.Clone(row.Told), t)
+	}
+}
+
+// Defer leaves a notification to the dirty set, for somebody who can't wait until its key is free.
+func (e *Engine) Defer(ctx context.Context, key string, h *Hint, due time.Time, why string) error {
+	return e.leave(ctx, key, h, state.Effects{Reason: why}, due)
+}
+
+// leave makes the key due, and notes what the hint told of.
+func (e *Engine) leave(ctx context.Context, key string, h *Hint, fx state.Effects, due time.Time) error {
+	fx.Dirty = &due
+	for range e.cfg.Passes {
+		row, err := e.cfg.Store.Get(ctx, e.cfg.Group, key)
+		if err != nil {
+			return fmt.Errorf("postpone key: %w", err)
+		}
+		known := len(row.Told)
+		e.owe(&row, h)
+		if len(row.Told) > maxTold {
+			return errkind.New(errkind.Conflict, "postpone key: %d versions of %q wait to be looked up", maxTold, key)
+		}
+		fx.Remove = row.Rev == 0 && len(row.Told) == 0
+		switch _, err = e.cfg.Store.Commit(ctx, row, fx); {
+		case err == nil:
+			return nil
+		case !errkind.Is(err, errkind.Conflict):
+			return fmt.Errorf("postpone key: %w", err)
+		case len(row.Told) == known: // somebody else is at work on it: an entry that is due earlier may stay
+			if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, due, fx.Reason); err != nil {
+				return fmt.Errorf("postpone key: %w", err)
+			}
+			return nil
+		}
+	}
+	return errkind.New(errkind.Conflict, "postpone key: the row of %q keeps changing", key)
 }
 
 // suspect says whether the newest version at a replica is ours and may hide one that nobody saw; over is the version
@@ -73,9 +139,9 @@ func (w *work) toldOf(before, after *state.Row, name string) string {
 	return h.VersionID
 }
 
-// recoverAt looks at the version right below the current one if the current one is suspect, and at the one that the
-// hint told of.
-func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over string, suspect bool, told string) error {
+// recoverAt looks at the version right below the current one if the current one is suspect, and at those that
+// notifications told of.
+func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over string, suspect bool, told []string) error {
 	bucket := w.sites[name]
 	versions, ok := bucket.(driver.Versioner)
 	if !ok || !bucket.Capabilities().Versioned {
@@ -88,9 +154,11 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 	if err != nil {
 		return fmt.Errorf("list versions: %w", err)
 	}
-	if i := slices.IndexFunc(all, func(a driver.Attrs) bool { return a.VersionID == told }); told != "" && i > 0 {
-		if err := w.recoverTold(ctx, name, row, all[i], all[i-1]); err != nil {
-			return err
+	for i := 1; i < len(all); i++ {
+		if slices.Contains(told, all[i].VersionID) {
+			if err := w.recoverTold(ctx, name, row, all[i], all[i-1]); err != nil {
+				return err
+			}
 		}
 	}
 	current := row.Replicas[name].Print

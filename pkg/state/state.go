@@ -27,6 +27,7 @@ type Row struct {
 	Replicas map[string]Replica              `json:"replicas,omitempty"`
 	Intents  []Intent                        `json:"intents,omitempty"`
 	Pending  string                          `json:"conflict,omitempty"` // id of a conflict that was detected and is not resolved yet
+	Told     []Told                          `json:"told,omitempty"`     // versions that still have to be looked up
 
 	// DirtyMark names the key's dirty entry as Get saw it; 0: there was none. It is not part of the row: Rows leaves it 0
 	// and Commit doesn't store it. Whoever makes, replaces or repeats an entry gives it a mark that the key never had
@@ -45,6 +46,13 @@ type Replica struct {
 	Over      string      `json:"over,omitempty"` // version id that our own write was meant to replace
 	Status    Status      `json:"status,omitempty"`
 	Detail    string      `json:"detail,omitempty"` // why the status is not ok
+}
+
+// Told is a version that a notification told of, and that nobody could look up yet: a write of ours may have replaced it without
+// having seen it.
+type Told struct {
+	Replica   string `json:"r"`
+	VersionID string `json:"ver"`
 }
 
 // Fingerprint detects change. A write is guarded by Tag alone.

@@ -33,11 +33,8 @@ type Handler interface {
 // Reconciler brings one key to the same version on all replicas (*reconcile.Engine).
 type Reconciler interface {
 	Reconcile(ctx context.Context, key string, hint *reconcile.Hint, attempts int) (reconcile.Outcome, error)
+	// Defer leaves what a notification told of to the dirty set.
+	Defer(ctx context.Context, key string, hint *reconcile.Hint, due time.Time, why string) error
 	// Refused says which replicas can't hold a key, and why.
 	Refused(ctx context.Context, key string) (map[string]string, error)
-}
-
-// Dirtier enqueues keys for the sweep (state.Store).
-type Dirtier interface {
-	MarkDirty(ctx context.Context, group string, keys []string, due time.Time, reason string) error
 }

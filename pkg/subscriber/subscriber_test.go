@@ -38,7 +38,8 @@ type engine struct {
 	hints []*reconcile.Hint
 	err   error
 
-	refused map[string]string
+	deferred []string
+	refused  map[string]string
 }
 
 func (e *engine) Refused(context.Context, string) (map[string]string, error) { return e.refused, nil }
@@ -48,26 +49,24 @@ func (e *engine) Reconcile(_ context.Context, key string, h *reconcile.Hint, _ i
 	return reconcile.Settled, e.err
 }
 
+func (e *engine) Defer(_ context.Context, key string, h *reconcile.Hint, _ time.Time, _ string) error {
+	e.deferred, e.hints = append(e.deferred, key), append(e.hints, h)
+	return nil
+}
+
 func (e *engine) Resolve(_ context.Context, key string) (reconcile.Outcome, error) {
 	e.keys = append(e.keys, key)
 	return reconcile.Settled, e.err
 }
 
-type dirty struct{ keys []string }
-
-func (d *dirty) MarkDirty(_ context.Context, _ string, keys []string, _ time.Time, _ string) error {
-	d.keys = append(d.keys, keys...)
-	return nil
-}
-
-func newSync(t *testing.T) (*subscriber.Sync, *engine, *dirty) {
+func newSync(t *testing.T) (*subscriber.Sync, *engine) {
 	t.Helper()
 	g, err := config.Load([]byte(document), config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, d := &engine{}, &dirty{}
-	return &subscriber.Sync{Group: g, Engine: e, Dirty: d, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)}, e, d
+	e := &engine{}
+	return &subscriber.Sync{Group: g, Engine: e, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)}, e
 }
 
 func object(t *testing.T, typ, key string, change func(*event.Meta, *event.Object)) cloudevents.Event {
@@ -121,7 +120,7 @@ func TestHints(t *testing.T) {
 		{"superseded", object(t, event.ObjectSuperseded, "p/k", nil), "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, e, _ := newSync(t)
+			s, e := newSync(t)
 			if err := s.Handle(t.Context(), c.e); err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +141,7 @@ func TestHints(t *testing.T) {
 }
 
 func TestRenameIsAboutBothKeys(t *testing.T) {
-	s, e, _ := newSync(t)
+	s, e := newSync(t)
 	err := s.Handle(t.Context(), object(t, event.ObjectRenamed, "p/new", func(_ *event.Meta, o *event.Object) {
 		o.Rename = &event.Rename{From: "p/old", To: "p/new"}
 	}))
@@ -152,7 +151,7 @@ func TestRenameIsAboutBothKeys(t *testing.T) {
 }
 
 func TestChangedDirectoriesAreLookedThrough(t *testing.T) {
-	s, _, _ := newSync(t)
+	s, _ := newSync(t)
 	var below []string
 	s.Below = func(_ context.Context, replica, prefix string) error {
 		below = append(below, replica+":"+prefix)
@@ -174,7 +173,7 @@ func TestChangedDirectoriesAreLookedThrough(t *testing.T) {
 }
 
 func TestResolvedConflictIsReconciledWithoutHint(t *testing.T) {
-	s, e, _ := newSync(t)
+	s, e := newSync(t)
 	for _, group := range []string{"media", "other"} {
 		ev, err := event.NewConflict(event.ConflictResolved, "", event.Conflict{Group: group, Key: "k", ID: "c"}, now)
 		if err != nil {
@@ -205,7 +204,7 @@ func TestKeyThatCantBeHeldBecomesADeadLetter(t *testing.T) {
 		"another group":     {"other", "invalid", map[string]string{"eu": "the name ends with a dot"}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, e, _ := newSync(t)
+			s, e := newSync(t)
 			e.refused = c.refused
 			ev, err := event.NewSync(event.SyncFailed, "", event.Sync{Group: c.group, Key: "k.", Kind: "put", Origin: "us", Replicas: []string{"eu"}, Error: c.kind})
 			if err != nil {
@@ -226,7 +225,7 @@ func TestKeyThatCantBeHeldBecomesADeadLetter(t *testing.T) {
 }
 
 func TestKindOfErrorIsKept(t *testing.T) {
-	s, e, d := newSync(t)
+	s, e := newSync(t)
 	fresh := object(t, event.ObjectWritten, "p/k", nil)
 	for _, kind := range []errkind.Kind{errkind.Unavailable, errkind.Conflict, errkind.Invalid} {
 		e.err = errkind.After(time.Second, errkind.New(kind, "it failed"))
@@ -235,23 +234,23 @@ func TestKindOfErrorIsKept(t *testing.T) {
 			t.Errorf("%v became %v (%v)", kind, err, errkind.Of(err))
 		}
 	}
-	if len(d.keys) != 0 {
-		t.Errorf("marked %q", d.keys)
+	if len(e.deferred) != 0 {
+		t.Errorf("deferred %q", e.deferred)
 	}
 }
 
 // An event that comes back for too long because its key is busy is handed to the dirty set, before its trigger gives up.
 func TestBusyKeyGoesToTheDirtySet(t *testing.T) {
-	s, e, d := newSync(t)
+	s, e := newSync(t)
 	e.err = errkind.New(errkind.Conflict, "busy")
 	old := object(t, event.ObjectWritten, "p/k", func(m *event.Meta, _ *event.Object) { m.Recorded = now.Add(-2 * time.Minute) })
-	if err := s.Handle(t.Context(), old); err != nil || !slices.Equal(d.keys, []string{"k"}) {
-		t.Errorf("%q, %v", d.keys, err)
+	if err := s.Handle(t.Context(), old); err != nil || !slices.Equal(e.deferred, []string{"k"}) || e.hints[len(e.hints)-1].VersionID != "v1" {
+		t.Errorf("%q, %v", e.deferred, err)
 	}
 }
 
 func TestScanRequests(t *testing.T) {
-	s, _, _ := newSync(t)
+	s, _ := newSync(t)
 	var asked []event.Scan
 	s.Scan = func(_ context.Context, r event.Scan) error {
 		asked = append(asked, r)
@@ -303,7 +302,7 @@ func TestResolverKinds(t *testing.T) {
 }
 
 func TestEventsThatAreNoneOfOursAreAcknowledged(t *testing.T) {
-	s, e, _ := newSync(t)
+	s, e := newSync(t)
 	ev := cloudevents.New()
 	ev.SetID("1")
 	ev.SetType("com.example.other")

@@ -24,7 +24,6 @@ const busyLimit = time.Minute
 type Sync struct {
 	Group  *config.Group
 	Engine Reconciler
-	Dirty  Dirtier
 	Now    func() time.Time
 	Logger *slog.Logger
 	// Below has every key looked at that a replica holds below a prefix, or that the state has there.
@@ -166,8 +165,8 @@ func (s *Sync) reconcile(ctx context.Context, e cloudevents.Event, key string, h
 	out, err := s.Engine.Reconcile(ctx, key, h, 0)
 	if errkind.Is(err, errkind.Conflict) && s.Now().Sub(recorded(e)) > busyLimit {
 		why := "other events for this key were worked on for more than " + busyLimit.String()
-		if err := s.Dirty.MarkDirty(ctx, s.Group.Name, []string{key}, s.Now().Add(10*time.Second), why); err != nil {
-			return fmt.Errorf("mark key dirty: %w", err)
+		if err := s.Engine.Defer(ctx, key, h, s.Now().Add(10*time.Second), why); err != nil {
+			return fmt.Errorf("sync %q: %w", key, err)
 		}
 		return nil
 	}

@@ -69,7 +69,7 @@ func (p publishing) Handle(ctx context.Context, e cloudevents.Event) error {
 // backfill for as long as one delivery may take; the next delivery goes on.
 func SyncHandler(w *Worker, group *config.Group) subscriber.Handler {
 	return &subscriber.Sync{
-		Group: group, Engine: w.Engine(), Dirty: w.Store(), Now: time.Now, Logger: w.log, Below: w.Below,
+		Group: group, Engine: w.Engine(), Now: time.Now, Logger: w.log, Below: w.Below,
 		Scan: func(ctx context.Context, s event.Scan) error {
 			if s.What == "due" {
 				return w.Sweep(ctx)

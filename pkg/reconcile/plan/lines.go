@@ -130,7 +130,7 @@ func Merge(row state.Row, heads []version.ID, content version.Content, metaHash 
 
 // Gone reports that the key is absent on every replica, confirmed, and that nobody is about to write it.
 func Gone(row *state.Row, members []Member) bool {
-	if len(row.Intents) > 0 {
+	if len(row.Intents) > 0 || len(row.Told) > 0 {
 		return false
 	}
 	for _, m := range members {
