@@ -88,6 +88,7 @@ func (v *validator) rule(at string, doc conflictRule, replicas []Replica) Confli
 		r.Deadline = v.duration(at+".deadline", doc.Deadline, minDeadline, maxDeadline, time.Minute)
 		r.URL = v.hook(at+".url", doc.URL)
 		r.Secret = v.secret(at+".secret", doc.Secret)
+	default: // has nothing else
 	}
 	return r
 }

@@ -29,7 +29,8 @@ func precedence(heads []Head) criteria {
 
 // order is the order of a rule, and what else there is to say about ranked heads.
 func order(rule config.ConflictRule, heads []Head, replicas int) (criteria, func(ranked []Head) string) {
-	own, remark := criteria(nil), func([]Head) string { return "" }
+	var own criteria
+	remark := func([]Head) string { return "" }
 	switch rule.Policy {
 	case config.Quorum:
 		most, say := majority(heads, replicas)

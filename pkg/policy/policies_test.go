@@ -97,6 +97,11 @@ func TestPolicies(t *testing.T) {
 			"eu@1", []version.ID{"asia@1"}, "delete eu@1 of eu wins over us@1: it is the latest",
 		},
 		{
+			"quorum: an empty object is no delete", quorum,
+			[]policy.Head{del("us@1", "us", 1), sized(put("eu@1", "eu", 2, "e"), 0), put("asia@1", "asia", 3, "b")},
+			"asia@1", []version.ID{"eu@1"}, "put asia@1 of asia wins over eu@1: it is the latest; no content is held by more than half of the replicas",
+		},
+		{
 			"quorum: without a majority the fallback decides", config.ConflictRule{Policy: config.Quorum, Fallback: config.Primary, Order: []string{"us"}},
 			[]policy.Head{put("us@1", "us", 1, "a"), put("eu@1", "eu", 2, "b"), put("asia@1", "asia", 3, "c")},
 			"us@1", []version.ID{"asia@1", "eu@1"},
@@ -149,6 +154,27 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("Decide = %+v\nwant winner %q, keep %q, reason %q", v, tc.winner, tc.keep, tc.reason)
 			}
 		})
+	}
+}
+
+// TestQuorumCountsWhatIsKnownToBeEqual: that the first and the last are the same follows only from the one between them.
+func TestQuorumCountsWhatIsKnownToBeEqual(t *testing.T) {
+	known := func(h policy.Head, md5 string) policy.Head {
+		h.Version.Content.MD5 = md5
+		return h
+	}
+	heads := []policy.Head{
+		known(put("us@1", "us", 1, ""), "m"), known(put("eu@1", "eu", 2, "x"), "m"), known(put("asia@1", "asia", 3, "x"), ""),
+		at(put("africa@1", "africa", 9, "y"), "africa", "oceania"),
+	}
+	for _, order := range [][]int{{0, 1, 2, 3}, {0, 2, 1, 3}, {1, 2, 0, 3}, {3, 2, 1, 0}} {
+		var some []policy.Head
+		for _, i := range order {
+			some = append(some, heads[i])
+		}
+		if v := policy.Decide(config.ConflictRule{Policy: config.Quorum}, some, 5); v.Winner != "asia@1" {
+			t.Errorf("%v: %+v", order, v)
+		}
 	}
 }
 
@@ -226,6 +252,10 @@ func TestPoliciesThatTrySomethingFirst(t *testing.T) {
 		{
 			"a fallback that can't decide keeps both", config.ConflictRule{Policy: config.Manual, Fallback: config.Webhook}, two, policy.Ask, "eu@1", []version.ID{"us@1"},
 			"keep-both decides: put eu@1 of eu wins over us@1: it is the latest",
+		},
+		{
+			"one version at two replicas is no question", manual, []policy.Head{two[0], put("us@1", "asia", 1, "a")}, policy.Take, "us@1", nil,
+			"there is nothing to ask about: put us@1 of us is the only head",
 		},
 		{"no heads", manual, nil, policy.Take, "", nil, "there is no head"},
 	} {

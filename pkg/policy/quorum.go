@@ -60,12 +60,7 @@ func classes(heads []Head) [][]int {
 	return out
 }
 
+// sameContent: a delete has none, and none is none.
 func sameContent(u, v *version.Version) bool {
-	switch {
-	case u.ID == v.ID:
-		return true
-	case u.Kind != v.Kind:
-		return false
-	}
-	return u.Kind == version.Delete || u.Content.Compare(v.Content) == version.Equal
+	return u.ID == v.ID || u.Kind == v.Kind && u.Content.Compare(v.Content) == version.Equal
 }
