@@ -20,7 +20,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
-	"github.com/bucketmesh/bucketmesh/pkg/object/internal/guard"
+	"github.com/bucketmesh/bucketmesh/pkg/object/guard"
 )
 
 // Config of a bucket. The zero value is an unversioned S3-like bucket that keeps all its promises.

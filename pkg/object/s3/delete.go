@@ -7,7 +7,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
-	"github.com/bucketmesh/bucketmesh/pkg/object/internal/guard"
+	"github.com/bucketmesh/bucketmesh/pkg/object/guard"
 )
 
 // Delete implements driver.Bucket. How the condition is kept follows Capabilities.DeleteGuard.

@@ -104,8 +104,14 @@ func predecessor(ctx context.Context, ours string, raw Raw) (*driver.Attrs, erro
 	return nil, errkind.New(errkind.Conflict, "our version %s is not in the listing of versions", ours)
 }
 
+// undo takes a write back, also when the caller stopped waiting, but not after the caller's deadline: from then on others may have taken
+// the write for one that stays, and would take its disappearance for a delete by a user.
 func undo(ctx context.Context, ours string, raw Raw) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	until, bounded := ctx.Deadline()
+	if !bounded {
+		until = time.Now().Add(undoTimeout)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
 	if _, err := raw.Remove(ctx, ours); err != nil {
 		return errkind.New(errkind.Unavailable, "take back version %s, which may cover an unseen one: %w", ours, err)

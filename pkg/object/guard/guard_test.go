@@ -5,10 +5,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
-	"github.com/bucketmesh/bucketmesh/pkg/object/internal/guard"
+	"github.com/bucketmesh/bucketmesh/pkg/object/guard"
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 )
 
@@ -210,5 +211,33 @@ func TestMatches(t *testing.T) {
 				t.Errorf("%d versions before, %d after a refused write", len(before), len(after))
 			}
 		})
+	}
+}
+
+// TestNothingIsTakenBackAfterTheDeadline: others may have adopted the write by then, and would take its disappearance for a user's delete.
+func TestNothingIsTakenBackAfterTheDeadline(t *testing.T) {
+	b := mem.New(mem.Config{Versioned: true})
+	seen := put(t, b, "seen")
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	r := raw(b)
+	var until time.Time
+	r.Versions = func(context.Context) ([]driver.Attrs, error) {
+		cancel() // the caller stopped waiting, too
+		return nil, errkind.New(errkind.Unavailable, "no answer")
+	}
+	remove := r.Remove
+	r.Remove = func(ctx context.Context, id string) (*driver.Attrs, error) {
+		until, _ = ctx.Deadline()
+		if ctx.Err() != nil {
+			t.Errorf("it is given up with the caller: %v", ctx.Err())
+		}
+		return remove(ctx, id)
+	}
+	if _, err := guard.Write(ctx, expect(seen), r); !errkind.Is(err, errkind.Unavailable) {
+		t.Errorf("got %v, want unavailable", err)
+	}
+	if want, _ := ctx.Deadline(); !until.Equal(want) {
+		t.Errorf("it may be taken back until %v, want %v", until, want)
 	}
 }
