@@ -65,6 +65,7 @@ func (w *work) propagate(ctx context.Context, s plan.Step, l looked) (Outcome, b
 		// Others stay, even if they were answered: a write that was refused may have been the second one of a request that was sent
 		// twice.
 		plan.Withdraw(&s.Row, nonces(orders)...)
+		w.abortLeft(ctx, led.row, &s.Row)
 		return w.sourceTrouble(ctx, s, err)
 	}
 	return w.acknowledge(ctx, s, l, led, orders, content) // 5e
@@ -82,6 +83,9 @@ func (w *work) intend(ctx context.Context, s plan.Step, lease time.Time) ([]*ord
 	for i, o := range intended {
 		orders[i] = &order{Order: o}
 		w.cfg.Trace(Point{Line: "5a", Key: w.key, Replica: o.Replica, Version: plan.Lookup(&row, s.Target), Nonce: o.Nonce})
+	}
+	if w.cfg.Mutant == plan.IntentUnstored {
+		row.Intents = s.Row.Intents
 	}
 	rev, err := w.cfg.Store.Commit(ctx, row, state.Effects{Lease: &lease})
 	if err != nil {
@@ -183,13 +187,17 @@ func (e *Engine) condition(o *order, off plan.Mutant) driver.Precondition {
 	if off == plan.UnconditionalDel {
 		guards = []driver.Guard{caps.DeleteGuard}
 	}
+	metageneration := o.Expect.Metageneration
+	if e.cfg.Mutant == plan.NoMetageneration {
+		metageneration = ""
+	}
 	switch {
 	case e.cfg.Mutant == off || slices.Contains(guards, driver.GuardNone):
 		return driver.Precondition{}
 	case !o.Expect.Present:
 		return driver.Precondition{NotExist: true}
 	}
-	return driver.Precondition{Match: o.Expect.Tag, VersionID: o.Expect.VersionID, Metageneration: o.Expect.Metageneration}
+	return driver.Precondition{Match: o.Expect.Tag, VersionID: o.Expect.VersionID, Metageneration: metageneration}
 }
 
 // lookBefore stands in for a condition as well as a look can: right before the write.
@@ -260,6 +268,10 @@ func (w *work) acknowledge(ctx context.Context, s plan.Step, l looked, led *ledg
 	var refused []*order
 	failed := false
 	for _, o := range orders {
+		w.returned = append(w.returned, o.Nonce)
+		if w.cfg.Mutant == plan.TimeoutDone && o.unknownEnd() || w.cfg.Mutant == plan.RefusedDone && errkind.Is(o.result.Err, errkind.PreconditionFailed) {
+			o.result.Err = nil
+		}
 		switch err := o.result.Err; {
 		case err == nil:
 			plan.Written(&row, o.Order, s.Target, landed(o.result.Attrs), w.cfg.Mutant)
@@ -279,6 +291,7 @@ func (w *work) acknowledge(ctx context.Context, s plan.Step, l looked, led *ledg
 		v.Content = v.Content.Merge(content)
 		row.Versions[s.Target] = &v
 	}
+	w.abortLeft(ctx, led.row, &row)
 	plan.Prune(&row)
 	next := plan.Step{Row: row}
 	var fx state.Effects
@@ -334,7 +347,7 @@ func nonces(orders []*order) []string {
 // unwritten handles a destination that did not answer with success.
 func (w *work) unwritten(row *state.Row, o *order, err error) {
 	kind := errkind.Of(err)
-	if o.unknownEnd() {
+	if o.unknownEnd() && w.cfg.Mutant != plan.TimeoutFailed {
 		w.waited = true
 		return // the intent stays: if the write landed, its nonce is adopted
 	}
@@ -351,6 +364,21 @@ func (w *work) unwritten(row *state.Row, o *order, err error) {
 		return // the next look tells what was in the way
 	}
 	plan.Withdraw(row, o.Nonce)
+}
+
+// abortLeft sees to the uploads of intents that a row has given up: the copier aborts what it began, and that may have failed, too. An intent
+// whose upload can't be aborted now stays until its lease ends and somebody tries again.
+func (w *work) abortLeft(ctx context.Context, before state.Row, after *state.Row) {
+	for _, it := range before.Intents {
+		carriedOut := after.Replicas[it.Replica].Print.Nonce == it.Nonce // its upload is an object now
+		if it.UploadID == "" || hasIntent(*after, it.Nonce) || carriedOut || w.cfg.Mutant == plan.UploadLeft {
+			continue
+		}
+		m, ok := w.sites[it.Replica].(driver.Multiparter)
+		if ok && m.Abort(ctx, w.key, it.UploadID) != nil {
+			after.Intents = append(after.Intents, it)
+		}
+	}
 }
 
 // leaveOut keeps a replica out of the rest of this call. The key stays dirty for it.

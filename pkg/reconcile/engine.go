@@ -187,6 +187,7 @@ type work struct {
 
 	full      bool              // look at every replica; otherwise at the hint's alone
 	concluded map[string]bool   // nonces of our requests that were answered
+	returned  []string          // nonces of all our requests: whatever became of them, this call takes none back any more
 	out       map[string]string // replicas that are not asked again in this call, and why
 	waited    bool              // a write of this call has an unknown end
 	read      map[string]contentAt
@@ -309,7 +310,7 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 		w.full = true
 		return Pending, false, nil
 	}
-	if len(s.Stranded) > 0 || len(l.why) > 0 {
+	if (len(s.Stranded) > 0 || len(l.why) > 0) && w.cfg.Mutant != plan.CleanUnknown {
 		events, err := w.unportable(&s.Row, l)
 		if err != nil {
 			return Pending, false, err
@@ -322,8 +323,18 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 			fx = state.Effects{Dirty: &until, Reason: "a write of another worker has not ended"}
 		}
 	}
-	fx.Remove = plan.Gone(&s.Row, w.members)
+	fx.Remove = plan.Gone(w.forgetful(&s.Row), w.members)
 	return w.store(ctx, s, fx, Settled)
+}
+
+// forgetful is a fault: a row as if no intent lived.
+func (w *work) forgetful(row *state.Row) *state.Row {
+	if w.cfg.Mutant != plan.RowGoneEarly {
+		return row
+	}
+	r := *row
+	r.Intents = nil
+	return &r
 }
 
 // postponed keeps the key dirty, with back-off.
@@ -344,6 +355,9 @@ func (w *work) store(ctx context.Context, s plan.Step, fx state.Effects, out Out
 		w.owe(&s.Row, w.hint)
 	}
 	fx.Conflicts = append(fx.Conflicts, w.recovered...)
+	if w.cfg.Mutant == plan.EventLost {
+		fx.Events = nil
+	}
 	_, err := w.cfg.Store.Commit(ctx, s.Row, fx)
 	switch {
 	case errkind.Is(err, errkind.Conflict):
@@ -381,7 +395,7 @@ func (w *work) noteSequence(s *plan.Step, l looked) {
 // repeats it.
 func (w *work) abortDropped(ctx context.Context, before, after state.Row) error {
 	for _, it := range before.Intents {
-		if it.UploadID == "" || hasIntent(after, it.Nonce) {
+		if it.UploadID == "" || hasIntent(after, it.Nonce) || w.cfg.Mutant == plan.UploadLeft {
 			continue
 		}
 		m, ok := w.sites[it.Replica].(driver.Multiparter)

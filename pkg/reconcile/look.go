@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // S3 ETags are MD5: it identifies contents, it does not protect them
 	"crypto/sha256"
@@ -84,7 +85,7 @@ func (w *work) known(ctx context.Context, row state.Row, t tidings) (Outcome, bo
 	switch {
 	case t == ownWrite: // the next event with this tag is somebody else's
 		r := row.Replicas[w.hint.Replica]
-		r.EchoDue, r.LastSeq = false, w.hint.Seq
+		r.EchoDue, r.LastSeq = w.cfg.Mutant == plan.EchoForever, w.hint.Seq
 		s.Row.Replicas[w.hint.Replica] = r
 	case t == absence && row.Rev != 0:
 		// Absence has no generation: another worker may have looked between the create and the delete, and is about to
@@ -124,7 +125,7 @@ func (w *work) look(ctx context.Context, row state.Row) looked {
 	}
 	if !w.full {
 		o, err := w.lookHinted(ctx, row)
-		l.add(w.hint.Replica, o, err)
+		l.add(w.hint.Replica, o, cmp.Or(err, w.revocable(w.hint.Replica, row, o)))
 		return l
 	}
 	var mu sync.Mutex
@@ -137,16 +138,37 @@ func (w *work) look(ctx context.Context, row state.Row) looked {
 			o, err := w.stat(ctx, m.Name, row)
 			mu.Lock()
 			defer mu.Unlock()
-			l.add(m.Name, o, err)
+			l.add(m.Name, o, cmp.Or(err, w.revocable(m.Name, row, o)))
 		})
 	}
 	w.cfg.Run(jobs...)
 	return l
 }
 
+// revocable says that what was seen is a write of ours that may yet be taken back: its driver stands in for a condition, and its lease has not
+// ended. Adopted now and taken back then, it would look like a user's delete.
+func (w *work) revocable(name string, row state.Row, o *plan.Observation) error {
+	caps := w.sites[name].Capabilities()
+	for _, it := range row.Intents {
+		if o == nil || w.cfg.Mutant == plan.Revocable || it.Replica != name || slices.Contains(w.returned, it.Nonce) || !w.cfg.Clock.Now().Before(it.LeaseUntil) {
+			continue
+		}
+		put := o.Print.Present && o.Print.Nonce == it.Nonce && slices.Contains([]driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}, driver.GuardMarker)
+		removed := !o.Print.Present && plan.Lookup(&row, it.Version).Kind == version.Delete && caps.DeleteGuard == driver.GuardMarker
+		if put || removed {
+			return errkind.New(errkind.Conflict, "a write is there that its writer may take back until %s", it.LeaseUntil)
+		}
+	}
+	return nil
+}
+
 // lookHinted is the fast path: the pinned read of the bytes to be copied confirms the hint by itself.
 func (w *work) lookHinted(ctx context.Context, row state.Row) (*plan.Observation, error) {
 	h := w.hint
+	if h.Kind == Deleted && w.cfg.Mutant == plan.HintBelieved {
+		o := plan.Absent(h.Time)
+		return &o, nil
+	}
 	if h.Kind != Written || h.Tag == "" {
 		return w.stat(ctx, h.Replica, row)
 	}
@@ -170,11 +192,16 @@ func (w *work) lookHinted(ctx context.Context, row state.Row) (*plan.Observation
 // stat looks at one replica. A delete must be seen twice, or be told of by a notification and seen once.
 func (w *work) stat(ctx context.Context, name string, row state.Row) (*plan.Observation, error) {
 	looks := 1
-	if row.Replicas[name].Print.Present && !(w.hint != nil && w.hint.Replica == name && w.hint.Kind == Deleted) {
+	// Absence is also what says that an intent left no trace.
+	proof := row.Replicas[name].Print.Present || slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Replica == name })
+	if w.cfg.Mutant != plan.OneLook && proof && !(w.hint != nil && w.hint.Replica == name && w.hint.Kind == Deleted) {
 		looks = 2
 	}
 	for {
 		attrs, err := w.sites[name].Stat(ctx, w.key, "")
+		if err != nil && (w.cfg.Mutant == plan.ErrorAbsent || w.cfg.Mutant == plan.DeniedAbsent && errkind.Is(err, errkind.PermissionDenied)) {
+			return &plan.Observation{}, nil
+		}
 		switch {
 		case err == nil:
 			o := w.observe(name, attrs)

@@ -8,6 +8,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -21,7 +22,7 @@ func (c *clash) preserveAll(ctx context.Context, winner version.ID, keep []versi
 			continue
 		}
 		l := state.Loser{Version: *h.Version, Replica: h.Replica}
-		if slices.Contains(keep, h.Version.ID) {
+		if slices.Contains(keep, h.Version.ID) && c.cfg.Mutant != plan.KeepNothing {
 			name, err := c.preserve(ctx, c.key, &c.row, h)
 			if err != nil {
 				return nil, fmt.Errorf("preserve version %s of %s: %w", h.Version.ID, h.Replica, err)
@@ -37,6 +38,9 @@ func (c *clash) preserveAll(ctx context.Context, winner version.ID, keep []versi
 // if users may write there, and then travels like any object; otherwise at the first writable replica.
 func (e *Engine) preserve(ctx context.Context, key string, row *state.Row, h policy.Head) (string, error) {
 	name := policy.CopyKey(key, h.Version.ID)
+	if e.cfg.Mutant == plan.OneCopy {
+		name = policy.CopyKey(key, "v")
+	}
 	at := e.writableAt(h.Replica)
 	body, attrs, err := e.sites[h.Replica].Open(ctx, key, &driver.ReadOptions{IfMatch: row.Replicas[h.Replica].Print.Tag})
 	if err != nil {
@@ -45,17 +49,41 @@ func (e *Engine) preserve(ctx context.Context, key string, row *state.Row, h pol
 	defer func() { _ = body.Close() }()
 	mark := string(h.Version.ID)
 	e.cfg.Trace(Point{Line: "4a", Key: key, Replica: h.Replica, Version: h.Version})
-	content, results, err := e.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
-		Bucket: e.sites[at], Key: name,
-		Put: driver.PutOptions{Properties: withMeta(attrs.Properties, MetaPreserves, mark), If: driver.Precondition{NotExist: true}},
-	}})
+	content, results, err := e.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{e.copyTo(at, name, mark, attrs.Properties)})
 	if err != nil {
 		return "", fmt.Errorf("read loser: %w", err)
 	}
 	if err := results[0].Err; err != nil && !errkind.Is(err, errkind.PreconditionFailed) {
 		return "", errkind.New(retryable(err), "write conflict copy: %w", err)
 	}
+	if e.cfg.Mutant == plan.NoVerify {
+		return name, nil
+	}
 	return name, e.verify(ctx, at, name, mark, content) // 4b; a copy that was there before must be this very one
+}
+
+// copyTo is the destination of a conflict copy: only if there is none. A bucket that keeps no such condition, which is in the group
+// because the configuration accepts its loss window, is looked at instead; no user writes that key.
+func (e *Engine) copyTo(at, name, mark string, p driver.Properties) transfer.Dest {
+	bucket := e.sites[at]
+	d := transfer.Dest{
+		Bucket: bucket, Key: name,
+		Put: driver.PutOptions{Properties: withMeta(p, MetaPreserves, mark), If: driver.Precondition{NotExist: true}},
+	}
+	if caps := bucket.Capabilities(); caps.PutNotExist != driver.GuardNone && caps.CompleteGuard != driver.GuardNone {
+		return d
+	}
+	d.Put.If = driver.Precondition{}
+	d.Finish = func(ctx context.Context) error {
+		switch _, err := bucket.Stat(ctx, name, ""); {
+		case errkind.Is(err, errkind.NotFound):
+			return nil
+		case err != nil:
+			return fmt.Errorf("look before an unguarded write: %w", err)
+		}
+		return errkind.New(errkind.PreconditionFailed, "look before an unguarded write: the copy is there")
+	}
+	return d
 }
 
 // writableAt is the replica itself if users may write there, otherwise the first one where they may.

@@ -60,7 +60,7 @@ const maxTold = 64
 // owe notes in a row what the hint told of, if that was not looked up: the event does not come again, and nothing else tells of a
 // version that a write of ours has hidden.
 func (e *Engine) owe(row *state.Row, h *Hint) {
-	if h == nil || h.Kind != Written || h.VersionID == "" || !e.sites[h.Replica].Capabilities().Versioned {
+	if h == nil || e.cfg.Mutant == plan.HintForgotten || h.Kind != Written || h.VersionID == "" || !e.sites[h.Replica].Capabilities().Versioned {
 		return
 	}
 	r := row.Replicas[h.Replica]
@@ -104,6 +104,13 @@ func (e *Engine) leave(ctx context.Context, key string, h *Hint, fx state.Effect
 	return errkind.New(errkind.Conflict, "postpone key: the row of %q keeps changing", key)
 }
 
+// hides says that a write of ours can replace one that its condition did not see, and that the bucket's versions have it then. A condition
+// on a tag that names the write sees everything.
+func (w *work) hides(name string) bool {
+	caps := w.sites[name].Capabilities()
+	return w.cfg.Mutant != plan.NoRecovery && caps.Versioned && caps.Level < driver.C3
+}
+
 // suspect says whether the newest version at a replica is ours and may hide one that nobody saw; over is the version
 // that it was meant to replace.
 func (w *work) suspect(before, after *state.Row, name string) (over string, look bool) {
@@ -128,7 +135,7 @@ func (w *work) suspect(before, after *state.Row, name string) (over string, look
 // toldOf is the version that the hint tells of, if the row knew nothing of it before and it is not the current one.
 func (w *work) toldOf(before, after *state.Row, name string) string {
 	h := w.hint
-	if h == nil || h.Replica != name || h.Kind != Written {
+	if h == nil || h.Replica != name || h.Kind != Written || !w.hides(name) {
 		return ""
 	}
 	for _, r := range []state.Replica{before.Replicas[name], after.Replicas[name]} {
@@ -144,7 +151,7 @@ func (w *work) toldOf(before, after *state.Row, name string) string {
 func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over string, suspect bool, told []string) error {
 	bucket := w.sites[name]
 	versions, ok := bucket.(driver.Versioner)
-	if !ok || !bucket.Capabilities().Versioned {
+	if !ok || !w.hides(name) {
 		return nil
 	}
 	all, err := versions.Versions(ctx, w.key)
@@ -156,7 +163,7 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 	}
 	for i := 1; i < len(all); i++ {
 		if slices.Contains(told, all[i].VersionID) {
-			if err := w.recoverTold(ctx, name, row, all[i], all[i-1]); err != nil {
+			if err := w.recoverTold(ctx, name, row, all[i], all[i-1], all[i+1:]); err != nil {
 				return err
 			}
 		}
@@ -172,10 +179,19 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 }
 
 // recoverTold preserves a version if the one above it is ours and was meant to replace another one. (A user's copy of an object
-// carries our metadata along: then the copy is one too many, which does no harm.)
-func (w *work) recoverTold(ctx context.Context, name string, row *state.Row, told, above driver.Attrs) error {
-	if told.DeleteMarker || above.DeleteMarker { // what is below a marker of ours was checked when it was made
+// carries our metadata along: then the copy is one too many, which does no harm.) A delete marker does not say whose it is. If it is ours, and
+// only a condition on the tag stood before it, the tag was one that an older version has, too; what a user edited and deleted at
+// once is kept as well then.
+func (w *work) recoverTold(ctx context.Context, name string, row *state.Row, told, above driver.Attrs, older []driver.Attrs) error {
+	switch {
+	case told.DeleteMarker:
 		return nil
+	case above.DeleteMarker:
+		unseen := slices.ContainsFunc(older, func(a driver.Attrs) bool { return !a.DeleteMarker && a.Tag == told.Tag })
+		if !unseen || w.sites[name].Capabilities().DeleteGuard != driver.GuardNative { // otherwise what is below it was checked when it was made
+			return nil
+		}
+		return w.keepHidden(ctx, name, row, told)
 	}
 	a, err := w.sites[name].Stat(ctx, w.key, above.VersionID)
 	switch {
@@ -205,10 +221,7 @@ func (w *work) keepHidden(ctx context.Context, name string, row *state.Row, hidd
 	defer func() { _ = body.Close() }()
 	copyKey := policy.CopyKey(w.key, id)
 	at := w.writableAt(name)
-	content, results, err := w.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
-		Bucket: w.sites[at], Key: copyKey,
-		Put: driver.PutOptions{Properties: withMeta(attrs.Properties, MetaPreserves, string(id)), If: driver.Precondition{NotExist: true}},
-	}})
+	content, results, err := w.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{w.copyTo(at, copyKey, string(id), attrs.Properties)})
 	if err != nil {
 		return err
 	}

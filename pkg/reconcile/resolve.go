@@ -83,6 +83,9 @@ func (e *Engine) clash(ctx context.Context, key string) (*clash, error) {
 	}
 	c := &clash{Engine: e, key: key, row: row, heads: heads, ranked: e.policyHeads(&row, heads), rule: e.cfg.Rule(key)}
 	c.verdict = policy.Decide(c.rule, c.ranked, len(e.members))
+	if e.cfg.Mutant == plan.FirstHeadWins {
+		c.choose(heads[0], "it is the first")
+	}
 	now := e.cfg.Clock.Now()
 	c.rec = state.Conflict{ID: conflictID(e.cfg.Group, key, heads), Group: e.cfg.Group, Key: key, Detected: now}
 	if old, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, c.rec.ID); err == nil { // the record is for people: a key is settled without it

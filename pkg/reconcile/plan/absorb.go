@@ -18,6 +18,12 @@ func (p *planner) absorb() (need []string) {
 	p.changed = p.changed || len(p.row.Intents) != n
 	for _, m := range p.Members {
 		o, ok := p.Seen[m.Name]
+		if !ok && p.Mutant == UnseenConfirm {
+			if r := p.row.Replicas[m.Name]; r.Tentative != "" {
+				r.Version, r.Tentative = r.Tentative, ""
+				p.row.Replicas[m.Name], p.changed = r, true
+			}
+		}
 		if !ok {
 			continue
 		}
@@ -98,6 +104,7 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 		v := p.version(it.Version)
 		switch {
 		case !o.Print.Present && v.Kind == version.Delete:
+		case o.Print.Present && v.Kind == version.Put && o.Print.Nonce == it.Nonce && p.Mutant == AdoptAnyContent:
 		case o.Print.Present && v.Kind == version.Put && o.Print.Nonce == it.Nonce:
 			if v.MetaHash != o.Print.MetaHash {
 				continue
@@ -154,9 +161,12 @@ func (p *planner) trusting() bool {
 // users may not write it follows nothing, so that it never dominates.
 func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	parent := p.version(r.Version) // never the tentative one: nothing proves that it was there
-	id, dot := nextDot(&p.row, m.Name, p.Now)
+	if p.Mutant == TentativeParent {
+		parent = p.version(Effective(r))
+	}
+	id, dot := nextDot(&p.row, m.Name, p.now())
 	v := &version.Version{ID: id, Kind: version.Delete, Origin: m.Name, ProviderTime: o.Time}
-	if m.Writable {
+	if m.Writable || p.Mutant == ReadOnlyWrites {
 		v.Vector = parent.Vector.With(m.Name, dot)
 	} else {
 		v.Vector = version.Vector{m.Name: dot}
@@ -167,11 +177,11 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 			v.Past = parent.Succeeding()
 		}
 	}
-	if p.Mutant != ProviderClockRank {
+	if p.Mutant != ProviderClockRank && p.Mutant != MayFollowLost {
 		v.MayFollow = parent.MayFollow
 	}
 	for _, it := range p.row.Intents { // our write may have landed, unseen, before the user's
-		if it.Replica == m.Name && !p.Concluded[it.Nonce] && p.Mutant != ProviderClockRank {
+		if it.Replica == m.Name && !p.Concluded[it.Nonce] && p.Mutant != ProviderClockRank && p.Mutant != MayFollowLost {
 			v.MayFollow = v.MayFollow.Join(p.version(it.Version).Vector)
 		}
 	}

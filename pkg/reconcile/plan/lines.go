@@ -24,6 +24,9 @@ func Intend(row state.Row, target version.ID, dests []string, nonce func() strin
 	orders := make([]Order, 0, len(dests))
 	for _, d := range dests {
 		o := Order{Replica: d, Nonce: nonce(), Expect: row.Replicas[d].Print}
+		if m == OneNonce {
+			o.Nonce = "n"
+		}
 		orders = append(orders, o)
 		if m != NoNonce {
 			row.Intents = append(row.Intents, state.Intent{
@@ -82,6 +85,9 @@ func Resolve(row state.Row, members []Member, heads []version.ID, winner version
 		if m == RankUp {
 			v.HLC = max(v.HLC, u.HLC)
 		}
+	}
+	if m == LineageLost {
+		v.Lineage = nil
 	}
 	if m == RankUp {
 		v.HLC++

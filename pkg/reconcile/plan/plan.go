@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -62,6 +63,9 @@ func Plan(row state.Row, v View) Step {
 		return Step{Action: Identify, Row: row, Replicas: need}
 	}
 	heads := p.heads()
+	if p.Mutant == NewestHead {
+		heads = p.newest(heads)
+	}
 	if len(heads) > 1 {
 		same, unsure := p.sameContent(heads)
 		if len(unsure) > 0 {
@@ -96,6 +100,20 @@ func (p *planner) version(id version.ID) *version.Version { return Lookup(&p.row
 // heads are the maximal versions, sorted by id.
 func (p *planner) heads() []version.ID { return Heads(&p.row, p.Members) }
 
+// now is the clock that dots follow.
+func (p *planner) now() time.Time {
+	if p.Mutant == DotsRestart {
+		return time.Time{}
+	}
+	return p.Now
+}
+
+// newest is a fault.
+func (p *planner) newest(heads []version.ID) []version.ID {
+	best := slices.MaxFunc(heads, func(a, b version.ID) int { return cmp.Compare(p.version(a).HLC, p.version(b).HLC) })
+	return []version.ID{best}
+}
+
 // sameContent compares heads pairwise with the first. Replicas whose bytes have to be read to know are in unsure.
 func (p *planner) sameContent(heads []version.ID) (same bool, unsure []string) {
 	first := p.version(heads[0])
@@ -108,7 +126,7 @@ func (p *planner) sameContent(heads []version.ID) (same bool, unsure []string) {
 		if v.Kind == version.Delete {
 			continue
 		}
-		if v.MetaHash != first.MetaHash {
+		if v.MetaHash != first.MetaHash && p.Mutant != MetaBlind {
 			return false, nil
 		}
 		switch first.Content.Compare(v.Content) {
@@ -151,19 +169,27 @@ func (p *planner) holder(id version.ID) string {
 // join makes one version of heads with equal content. The replicas that hold them get it tentatively: only a later look
 // proves that what they held then is still there (R1).
 func (p *planner) join(heads []version.ID) version.ID {
-	id, dot := nextDot(&p.row, version.Synchronizer, p.Now)
+	id, dot := nextDot(&p.row, version.Synchronizer, p.now())
 	first := p.version(heads[0])
 	v := &version.Version{ID: id, Kind: first.Kind, MetaHash: first.MetaHash, Content: first.Content, Origin: version.Synchronizer, Past: first.Past}
+	meant := slices.ContainsFunc(heads, func(h version.ID) bool { return !p.drift(p.version(h)) })
 	for _, h := range heads {
 		u := p.version(h)
 		v.Vector = v.Vector.Join(u.Vector)
-		v.Lineage = v.Lineage.Join(u.ContentVector())
+		if meant && p.drift(u) {
+			continue // what was written where users may not write gives the others neither its rank nor its lineage
+		}
+		// Rank and lineage are those of one of them: joined, they would be of a write that nobody made, and that nobody can have seen (R7).
+		if p.Mutant == JoinedLineage {
+			v.HLC, v.Lineage = max(v.HLC, u.HLC), v.Lineage.Join(u.ContentVector())
+		} else if v.Lineage == nil || u.HLC > v.HLC {
+			v.HLC, v.Lineage = u.HLC, u.ContentVector()
+		}
 		if len(u.MayFollow) > 0 {
 			v.MayFollow = v.MayFollow.Join(u.MayFollow)
 		}
 		v.Sources = append(v.Sources, u.Sources...)
 		v.Content = v.Content.Merge(u.Content)
-		v.HLC = max(v.HLC, u.HLC)
 		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)
 	}
 	v.Vector = v.Vector.With(version.Synchronizer, dot)

@@ -20,7 +20,7 @@ func (p *planner) spread(target version.ID) Step {
 		if Effective(r) == target {
 			continue
 		}
-		if have.Kind == t.Kind && (t.Kind == version.Delete || have.MetaHash == t.MetaHash && have.Content.Compare(t.Content) == version.Equal) {
+		if have.Kind == t.Kind && (t.Kind == version.Delete || (have.MetaHash == t.MetaHash || p.Mutant == MetaBlind) && have.Content.Compare(t.Content) == version.Equal) {
 			p.row.Replicas[m.Name] = p.tentative(r, target)
 			p.changed = true
 			continue
@@ -67,7 +67,7 @@ func (p *planner) drift(t *version.Version) bool {
 // busy reports an intent at the replica that may still be written by somebody.
 func (p *planner) busy(name string) (time.Time, bool) {
 	for _, it := range p.row.Intents {
-		if it.Replica == name && p.Now.Before(it.LeaseUntil) && !p.Concluded[it.Nonce] {
+		if it.Replica == name && p.Now.Before(it.LeaseUntil) && p.Mutant != LeaseIgnored && !p.Concluded[it.Nonce] {
 			return it.LeaseUntil, true
 		}
 	}
@@ -79,7 +79,7 @@ func (p *planner) rest(target version.ID) Step {
 	s := Step{Action: Settle, Target: target}
 	for _, m := range p.Members {
 		r := p.row.Replicas[m.Name]
-		if r.Tentative == "" {
+		if r.Tentative == "" || p.Mutant == TentativeSettles {
 			continue
 		}
 		if p.Unknown[m.Name] {
