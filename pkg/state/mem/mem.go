@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/state/internal/record"
@@ -34,6 +35,10 @@ type Store struct {
 	seq       int64
 	mark      int64 // last one given
 	floor     int64 // highest revision of any removed row
+
+	log      []audit.Entry
+	recorded map[eventName]int64 // entry of each event in log
+	books    map[string]*books   // by group
 }
 
 type entry struct {

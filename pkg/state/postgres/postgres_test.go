@@ -63,6 +63,13 @@ func TestWithoutPreparedStatements(t *testing.T) {
 	})
 }
 
+func TestLedger(t *testing.T) {
+	statetest.RunLedger(t, func(t *testing.T, now func() time.Time) statetest.Books {
+		s := open(t, pgtest.Schema(t), postgres.Options{Now: now})
+		return statetest.Books{Store: s, Log: s.Audit(), Ledger: s.Ledger()}
+	})
+}
+
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Schema(t)

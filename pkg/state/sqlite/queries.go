@@ -22,10 +22,12 @@ type writes struct {
 	clean, unlease, soil, lease, mark               *sql.Stmt
 	event, published, conflict, setCursor, noCursor *sql.Stmt
 	auditHead, auditKnown, auditAppend              *sql.Stmt
+
+	ledger ledgerWrites
 }
 
 func (w *writes) prepare(ctx context.Context, conn *sql.Conn) error {
-	return prepare(ctx, conn, []query{
+	return prepare(ctx, conn, append(w.ledger.queries(), []query{
 		{&w.create, `INSERT INTO bm_object (grp, key, rev, doc) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`},
 		{&w.update, `UPDATE bm_object SET rev = ?4, doc = ?5 WHERE grp = ?1 AND key = ?2 AND rev = ?3`},
 		{&w.remove, `DELETE FROM bm_object WHERE grp = ?1 AND key = ?2 AND rev = ?3`},
@@ -53,7 +55,7 @@ func (w *writes) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&w.auditKnown, `SELECT EXISTS (SELECT 1 FROM bm_audit WHERE source = ?1 AND id = ?2)`},
 		{&w.auditAppend, `INSERT INTO bm_audit (seq, source, id, type, subject, time, recorded, event, prev, hash)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`},
-	})
+	}...))
 }
 
 // reads are the statements of the readers.
@@ -61,12 +63,14 @@ type reads struct {
 	get, rows, due, nextDue, outbox  *sql.Stmt
 	conflicts, conflictsIn, conflict *sql.Stmt
 	cursor, stats, audit, auditHead  *sql.Stmt
+
+	ledger ledgerReads
 }
 
 const auditHead = `SELECT seq, hash FROM bm_audit ORDER BY seq DESC LIMIT 1`
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
-	return prepare(ctx, db, []query{
+	return prepare(ctx, db, append(r.ledger.queries(), []query{
 		{&r.get, `SELECT o.rev, o.doc, d.mark FROM (SELECT 1)
 			LEFT JOIN bm_object o ON o.grp = ?1 AND o.key = ?2 LEFT JOIN bm_dirty d ON d.grp = ?1 AND d.key = ?2`},
 		{&r.rows, `SELECT key, rev, doc FROM bm_object WHERE grp = ?1 AND key > ?2 ORDER BY key LIMIT ?3`},
@@ -85,7 +89,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		{&r.audit, `SELECT seq, source, id, type, subject, time, recorded, event, prev, hash FROM bm_audit
 			WHERE seq > ?1 ORDER BY seq LIMIT ?2`},
 		{&r.auditHead, auditHead},
-	})
+	}...))
 }
 
 type query struct {

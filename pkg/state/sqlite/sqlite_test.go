@@ -51,6 +51,13 @@ func TestStore(t *testing.T) {
 	})
 }
 
+func TestLedger(t *testing.T) {
+	statetest.RunLedger(t, func(t *testing.T, now func() time.Time) statetest.Books {
+		s := open(t, file(t), sqlite.Options{Now: now})
+		return statetest.Books{Store: s, Log: s.Audit(), Ledger: s.Ledger()}
+	})
+}
+
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	path := file(t)

@@ -1,0 +1,35 @@
+-- +goose Up
+-- What became of each event of the audit log, for each group. outcome is '' if nobody said, although it came in long ago;
+-- other is a second outcome that can't be true beside it; seq is the entry of the audit log, once the books were
+-- closed up to there; key is that of parked events.
+CREATE TABLE bm_outcome (
+    grp     TEXT    NOT NULL,
+    source  TEXT    NOT NULL,
+    id      TEXT    NOT NULL,
+    key     BLOB    NOT NULL,
+    outcome TEXT    NOT NULL,
+    other   TEXT    NOT NULL DEFAULT '',
+    noted   INTEGER NOT NULL,
+    seq     INTEGER,
+    PRIMARY KEY (grp, source, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bm_outcome_open ON bm_outcome (grp, seq) WHERE seq IS NOT NULL;
+
+-- The books of a group: the entry of the audit log up to which they are closed, how many events came in since they were
+-- opened, and what became of those whose rows were removed.
+CREATE TABLE bm_ledger (
+    grp        TEXT    NOT NULL PRIMARY KEY,
+    seq        INTEGER NOT NULL,
+    seen       INTEGER NOT NULL DEFAULT 0,
+    applied    INTEGER NOT NULL DEFAULT 0,
+    superseded INTEGER NOT NULL DEFAULT 0,
+    filtered   INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Whether a parked event is in conflict is asked by key.
+CREATE INDEX bm_conflict_key ON bm_conflict (grp, key);
+
+-- +goose Down
+DROP INDEX bm_conflict_key;
+DROP TABLE bm_ledger;
+DROP TABLE bm_outcome;
