@@ -26,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -64,6 +65,10 @@ type Config struct {
 	SyncAlways   bool          // embedded: flush every event to the disk before it is acknowledged (slow)
 
 	Logger *slog.Logger // discarded if nil
+
+	// Buried is told of an event that became a dead letter, before the event leaves its trigger: an error keeps it there.
+	// Replaying is told before a dead letter goes back to its trigger: an error keeps it where it is. Nil: nobody is told.
+	Buried, Replaying func(ctx context.Context, trigger string, e event.Event) error
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -175,6 +175,11 @@ func (b *Broker) replay(ctx context.Context, d DeadLetter) error {
 	}
 	m.Subject = b.names.replay + "." + d.Trigger
 	m.Header.Set(jetstream.MsgIDHeader, messageID("replay", d.ID, d.Time.String())) // not the event's: that one was seen
+	if b.cfg.Replaying != nil {
+		if err := b.cfg.Replaying(ctx, d.Trigger, *d.Event); err != nil {
+			return err
+		}
+	}
 	if err := b.publish(ctx, m); err != nil {
 		return err
 	}

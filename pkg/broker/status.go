@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -30,6 +31,15 @@ type TriggerStatus struct {
 
 // Lag is the number of events that the trigger has not dealt with.
 func (t TriggerStatus) Lag() uint64 { return t.Pending + uint64(t.InFlight) }
+
+// Oldest is when the oldest event was published that not every trigger has dealt with; ok is false if there is none.
+func (b *Broker) Oldest(ctx context.Context) (at time.Time, ok bool, err error) {
+	events, err := b.events.Info(ctx)
+	if err != nil {
+		return at, false, errkind.New(errkind.Unavailable, "read broker status: %w", err)
+	}
+	return events.State.FirstTime, events.State.Msgs > 0, nil
+}
 
 // Status reads the depth of everything.
 func (b *Broker) Status(ctx context.Context) (Status, error) {

@@ -231,7 +231,11 @@ func (s *subscription) bury(msg jetstream.Msg, e *event.Event, attempt int, sequ
 	letter.Header.Set(jetstream.MsgIDHeader, messageID(s.trigger.Name, strconv.FormatUint(sequence, 10)))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.handling), b.cfg.PublishWait)
 	defer cancel()
-	if err := b.publish(ctx, letter); err != nil {
+	err := b.publish(ctx, letter)
+	if err == nil && e != nil && b.cfg.Buried != nil {
+		err = b.cfg.Buried(ctx, s.trigger.Name, *e)
+	}
+	if err != nil {
 		b.log.Error("store dead letter; the event stays with its trigger", "trigger", s.trigger.Name, "error", err)
 		s.nak(msg, s.trigger.RetryAfterMax)
 		return

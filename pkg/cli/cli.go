@@ -32,7 +32,7 @@ const (
 	Misconfigured Code = 3 // the group, the environment, a bucket or the data directory is not as it must be
 	Partial       Code = 4 // done in part: keys are left, which status lists
 	NotFound      Code = 5 // what was named is not there
-	Broken        Code = 6 // a verification found that something is not what it should be
+	Broken        Code = 6 // a verification found that something is not what it should be; of status: events were lost
 	Busy          Code = 7 // a process has the data directory and does not answer yet, or any more
 )
 
@@ -44,7 +44,7 @@ var meaning = []string{
 	Misconfigured: "the group, the environment, a bucket or the data directory is not as it must be",
 	Partial:       "done in part: keys are left over, which `bucketmesh status` lists",
 	NotFound:      "what was named is not there",
-	Broken:        "a verification found that something is not what it should be",
+	Broken:        "a verification found that something is not what it should be; of `bucketmesh status`: events are not accounted for",
 	Busy:          "a process has the data directory and can't be asked: it is starting, stopping, or a `bucketmesh sync`; try again in a moment",
 }
 

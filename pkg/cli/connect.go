@@ -80,10 +80,10 @@ func (p *place) withState(ctx context.Context, a *App, f func(group string, s st
 	if err != nil {
 		return err
 	}
-	s, log, err := pipeline.OpenState(ctx, o.DataDir, o.State)
+	s, err := pipeline.OpenState(ctx, o.DataDir, o.State)
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return f(o.Group.Name, s, log)
+	return f(o.Group.Name, s, s.Log)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 )
 
@@ -16,9 +17,11 @@ func (a *App) status() *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
 		Use:   "status --data DIR",
-		Short: "Show how the group is doing: keys, what is left to do and why, conflicts, triggers, replicas",
+		Short: "Show how the group is doing: keys, what is left to do and why, conflicts, triggers, replicas, the books of events",
 		Long: "Shows how the group is doing. It asks the process that works on the data directory, or reads the directory itself if\n" +
-			"there is none. No bucket is asked: the health of a replica is what it answered to the requests that were needed anyway.",
+			"there is none. No bucket is asked: the health of a replica is what it answered to the requests that were needed anyway.\n\n" +
+			"Each event about an object that came in is applied, superseded (it told nothing new), filtered (not about a key of the\n" +
+			"group), in conflict, a dead letter, or in flight. If one is none of these, it was lost: status says so, and ends with 6.",
 		Args: noArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -26,6 +29,9 @@ func (a *App) status() *cobra.Command {
 			s, err := api.Status(cmd.Context())
 			if err != nil {
 				return err //nolint:wrapcheck // says what could not be read
+			}
+			if !s.Ledger.Holds {
+				a.code = Broken
 			}
 			return out.print(a.Out, s, func(w io.Writer) { statusTables(w, s, time.Now()) })
 		})
@@ -59,6 +65,8 @@ func statusTables(w io.Writer, s pipeline.Status, now time.Time) {
 	for _, t := range s.Events.Triggers {
 		row(w, t.Name, number(t.Pending), number(t.InFlight), number(t.Retried), number(t.Dead))
 	}
+	fmt.Fprintln(w)
+	books(w, s.Ledger)
 	if len(s.DirtyKeys) == 0 {
 		return
 	}
@@ -69,6 +77,24 @@ func statusTables(w io.Writer, s pipeline.Status, now time.Time) {
 	}
 	if more := s.Dirty - int64(len(s.DirtyKeys)); more > 0 {
 		fmt.Fprintf(w, "and %d more\n", more)
+	}
+}
+
+// books are the law that no event is lost, and what breaks it.
+func books(w io.Writer, b ledger.Balance) {
+	row(w, "EVENTS IN", "APPLIED", "SUPERSEDED", "FILTERED", "IN CONFLICT", "DEAD LETTERS", "IN FLIGHT", "UNACCOUNTED")
+	row(w, number(b.In), number(b.Applied), number(b.Superseded), number(b.Filtered), number(b.InConflict), number(b.DeadLetters),
+		number(b.InFlight), number(b.Unaccounted))
+	for _, f := range b.Findings() {
+		fmt.Fprintf(w, "\nEVENTS DO NOT ADD UP: %s\n", f)
+	}
+	if len(b.Examples) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	row(w, "EVENT", "WHAT", "AT", "KEY IN ITS BUCKET", "BUCKET")
+	for _, e := range b.Examples {
+		row(w, short(e.ID, 16), e.What, when(e.At), visible(e.Subject), e.Source)
 	}
 }
 

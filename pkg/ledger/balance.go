@@ -85,6 +85,9 @@ func (b *Balance) Accounted() int64 {
 	return b.Applied + b.Superseded + b.Filtered + b.InConflict + b.DeadLetters + b.InFlight
 }
 
+// Missing is by how much the books do not add up, beside what is unaccounted for. It is 0 unless somebody tampered with them.
+func (b *Balance) Missing() int64 { return b.In - b.Accounted() - b.Unaccounted }
+
 // Findings are what breaks the law, for whoever is woken by it; nothing if it holds.
 func (b *Balance) Findings() []string {
 	var f []string
@@ -101,7 +104,7 @@ func (b *Balance) Findings() []string {
 		f = append(f, fmt.Sprintf("%s noted both as filtered and as handled. If the group's filter was changed, nothing is wrong: the event came "+
 			"before and after. Otherwise two versions of the document are at work. `bucketmesh sync` closes these books.", was(b.Disputed)))
 	}
-	if d := b.In - b.Accounted() - b.Unaccounted; d != 0 {
+	if d := b.Missing(); d != 0 {
 		f = append(f, fmt.Sprintf("the books do not add up: they are off by %d. Rows were removed from the ledger or added to it by something else than "+
 			"bucketmesh. The objects are not affected; run `bucketmesh sync` to be sure.", d))
 	}

@@ -60,22 +60,30 @@ func (k *Keeper) Balance(ctx context.Context) (Balance, error) {
 // Fold folds everything that is settled.
 func (k *Keeper) Fold(ctx context.Context) error {
 	before, err := k.before(ctx)
-	for more := true; more && err == nil; {
-		more, err = k.ledger.Fold(ctx, k.group, before)
-	}
 	if err != nil {
 		return fmt.Errorf("fold ledger: %w", err)
+	}
+	return k.fold(ctx, before)
+}
+
+func (k *Keeper) fold(ctx context.Context, before time.Time) error {
+	for more := true; more; {
+		var err error
+		if more, err = k.ledger.Fold(ctx, k.group, before); err != nil {
+			return fmt.Errorf("fold ledger: %w", err)
+		}
 	}
 	return nil
 }
 
-// Compared tells that a comparison of all buckets that began then is complete: events that were lost before it are made up for.
+// Compared tells that a comparison of all buckets is complete that began then. It makes up for events that were lost before, and
+// for those that were under way then: whatever they had to tell is known.
 func (k *Keeper) Compared(ctx context.Context, began time.Time) error {
-	if err := k.Fold(ctx); err != nil {
+	if err := k.fold(ctx, began); err != nil {
 		return err
 	}
 	if err := k.ledger.Forgive(ctx, k.group, began); err != nil {
 		return fmt.Errorf("close ledger: %w", err)
 	}
-	return nil
+	return k.fold(ctx, began)
 }

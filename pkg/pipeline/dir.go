@@ -15,6 +15,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
 	"github.com/bucketmesh/bucketmesh/pkg/state/sqlite"
@@ -192,22 +193,29 @@ func rememberGroup(dir string, g *config.Group) error {
 	return nil
 }
 
-// OpenState opens the state store of a data directory, or of a PostgreSQL database, and the audit log in it. Several
-// processes may have it open.
-func OpenState(ctx context.Context, dir, dsn string) (state.Store, audit.Log, error) {
+// State is the state store, with the audit log and the ledger in it.
+type State struct {
+	state.Store
+
+	Log    audit.Log
+	Ledger ledger.Ledger
+}
+
+// OpenState opens the state of a data directory, or that in a PostgreSQL database. Several processes may have it open.
+func OpenState(ctx context.Context, dir, dsn string) (*State, error) {
 	switch {
 	case dsn == "":
 		s, err := sqlite.Open(ctx, filepath.Join(dir, stateFile), sqlite.Options{})
 		if err != nil {
-			return nil, nil, err //nolint:wrapcheck // says "open state" and the file
+			return nil, err //nolint:wrapcheck // says "open state" and the file
 		}
-		return s, s.Audit(), nil
+		return &State{Store: s, Log: s.Audit(), Ledger: s.Ledger()}, nil
 	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
 		s, err := postgres.Open(ctx, dsn, postgres.Options{})
 		if err != nil {
-			return nil, nil, err //nolint:wrapcheck // says "open state"
+			return nil, err //nolint:wrapcheck // says "open state"
 		}
-		return s, s.Audit(), nil
+		return &State{Store: s, Log: s.Audit(), Ledger: s.Ledger()}, nil
 	}
-	return nil, nil, errkind.New(errkind.Invalid, "open state: the address must begin with postgres://")
+	return nil, errkind.New(errkind.Invalid, "open state: the address must begin with postgres://")
 }

@@ -32,8 +32,12 @@ func Look(ctx context.Context, o Options) (*Pipeline, error) {
 func (p *Pipeline) look(ctx context.Context, bare bool) (err error) {
 	if bare {
 		p.store = mem.New(time.Now)
-	} else if p.store, p.audit, err = OpenState(ctx, p.opts.DataDir, p.opts.State); err != nil {
-		return err
+	} else {
+		opened, err := OpenState(ctx, p.opts.DataDir, p.opts.State)
+		if err != nil {
+			return err
+		}
+		p.store, p.audit = opened.Store, opened.Log
 	}
 	p.worker, err = worker.Open(ctx, worker.Options{
 		Group: p.opts.Group, Store: p.store, Sink: nowhere{}, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,

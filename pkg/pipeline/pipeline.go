@@ -23,6 +23,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/judge"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/pull"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
@@ -41,6 +42,7 @@ type Pipeline struct {
 	lock    *dirLock
 	store   state.Store // as it was opened
 	audit   audit.Log
+	ledger  *ledger.Keeper
 	broker  *broker.Broker
 	worker  *worker.Worker
 	watch   watchers
@@ -78,10 +80,13 @@ func (p *Pipeline) open(ctx context.Context, work bool) (err error) {
 	if err = checkDir(p.opts.DataDir, p.opts.Group); err != nil {
 		return err
 	}
-	if p.store, p.audit, err = OpenState(ctx, p.opts.DataDir, p.opts.State); err != nil {
+	opened, err := OpenState(ctx, p.opts.DataDir, p.opts.State)
+	if err != nil {
 		return err
 	}
-	cfg := broker.Config{Logger: p.log, URL: p.opts.NATS}
+	p.store, p.audit = opened.Store, opened.Log
+	p.ledger = ledger.New(opened.Ledger, p.opts.Group.Name, p.settledBefore)
+	cfg := broker.Config{Logger: p.log, URL: p.opts.NATS, Buried: p.buried, Replaying: p.replaying}
 	if cfg.URL == "" {
 		cfg.Dir = filepath.Join(p.opts.DataDir, brokerDir)
 	} else {
@@ -106,7 +111,7 @@ func (p *Pipeline) start(ctx context.Context) error {
 	}
 	p.worker, err = worker.Open(ctx, worker.Options{
 		Group: p.opts.Group, Store: p.store, Sink: p.broker, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
-		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell,
+		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell, Ledger: p.ledger,
 		Judge: judge.New(judge.Config{LookupEnv: p.opts.LookupEnv}),
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -33,6 +34,7 @@ type Status struct {
 	OpenConflicts int             `json:"openConflicts"` // of all: not resolved yet
 	DirtyKeys     []state.Dirty   `json:"dirtyKeys"`     // some of them, the next ones that are due first
 	Events        broker.Status   `json:"events"`
+	Ledger        ledger.Balance  `json:"ledger"` // of all events that came in
 	Replicas      []ReplicaStatus `json:"replicas"`
 }
 
@@ -76,6 +78,9 @@ func (p *Pipeline) Status(ctx context.Context) (Status, error) {
 	s.OpenConflicts = len(open)
 	if s.Events, err = p.broker.Status(ctx); err != nil {
 		return s, fmt.Errorf("read broker: %w", err)
+	}
+	if s.Ledger, err = p.ledger.Balance(ctx); err != nil {
+		return s, fmt.Errorf("read ledger: %w", err)
 	}
 	for i, r := range p.opts.Group.Replicas {
 		rs := ReplicaStatus{Name: r.Name, URL: r.URL, Mode: r.Mode}

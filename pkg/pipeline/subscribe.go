@@ -25,7 +25,7 @@ func (p *Pipeline) subscribe(ctx context.Context) error {
 	handlers := map[string]subscriber.Handler{
 		subscriber.NameSync: &subscriber.Sync{
 			Group: p.opts.Group, Engine: p.worker.Engine(), Now: time.Now, Logger: p.log,
-			Below: p.worker.Below, Scan: p.scanOnRequest,
+			Below: p.worker.Below, Scan: p.scanOnRequest, Ledger: p.ledger,
 		},
 		subscriber.NameResolver: &subscriber.Resolver{Group: p.opts.Group.Name, Engine: p.worker.Engine(), Logger: p.log},
 		subscriber.NameAudit:    &record.Handler{Log: p.audit},

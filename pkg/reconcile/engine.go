@@ -94,11 +94,12 @@ const (
 	Echo                      // the hint told nothing new; no bucket was asked
 	Conflicted                // the conflict-resolver has the key now
 	Pending                   // something could not be done; the key is dirty and will be looked at again
+	Known                     // settled, and the hint told nothing that the row did not know; but it took a look to see that
 )
 
 // String is the outcome in one word.
 func (o Outcome) String() string {
-	return [...]string{"settled", "echo", "conflicted", "pending"}[o]
+	return [...]string{"settled", "echo", "conflicted", "pending", "known"}[o]
 }
 
 // Engine runs the algorithm for the keys of one group.
@@ -149,6 +150,9 @@ func (e *Engine) Reconcile(ctx context.Context, key string, hint *Hint, attempts
 	for range e.cfg.Passes {
 		out, done, err := w.pass(ctx)
 		w.closeBody()
+		if err == nil && done && out == Settled && hint != nil && !w.news {
+			out = Known
+		}
 		if err != nil || done {
 			return out, err
 		}
@@ -190,6 +194,7 @@ type work struct {
 	returned  []string          // nonces of all our requests: whatever became of them, this call takes none back any more
 	out       map[string]string // replicas that are not asked again in this call, and why
 	waited    bool              // a write of this call has an unknown end
+	news      bool              // this call found a version that the row did not know, or had to write one somewhere
 	read      map[string]contentAt
 
 	recovered []state.Conflict // records of 5d, for the next commit
@@ -237,6 +242,7 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 		Now: w.cfg.Clock.Now(), Deletes: w.cfg.Deletes, Past: w.remembers(), Mutant: w.cfg.Mutant,
 	})
 	w.noteSequence(&s, l)
+	w.news = w.news || s.Action == plan.Propagate || learned(row, s.Row)
 	if s.Changed {
 		if err := w.abortDropped(ctx, row, s.Row); err != nil {
 			return Pending, true, w.postpone(ctx, w.attempts+1, err.Error())
@@ -389,6 +395,16 @@ func (w *work) noteSequence(s *plan.Step, l looked) {
 		s.Row.Replicas[w.hint.Replica] = r
 		s.Changed = true
 	}
+}
+
+// learned reports a version that was not there before.
+func learned(before, after state.Row) bool {
+	for id := range after.Versions {
+		if before.Versions[id] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // abortDropped aborts the multipart uploads of intents that are being forgotten, before they are: a crash in between

@@ -76,7 +76,7 @@ func TestR2ADeleteThatIsSeenIsNotUndone(t *testing.T) {
 		r.sites["b"].after = once(object.OpPut, crashed)
 		r.untilCrash(func() { r.sync(written("a", a)) })
 		r.clock.advance(time.Minute)
-		r.wantSync(written("b", r.stat("b")), reconcile.Settled) // adopted
+		r.wantSync(written("b", r.stat("b")), reconcile.Known) // adopted
 		r.delete("b")
 		r.sync(r.deleted("b"))
 		r.rest()

@@ -13,6 +13,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 )
 
@@ -20,7 +21,7 @@ import (
 // copy of a very large object outlives the patience of any trigger.
 const busyLimit = time.Minute
 
-// Sync reconciles the key that an event is about. All fields but Scan are required.
+// Sync reconciles the key that an event is about. All fields but Scan and Ledger are required.
 type Sync struct {
 	Group  *config.Group
 	Engine Reconciler
@@ -31,6 +32,8 @@ type Sync struct {
 	// Scan does what a scan.requested event asks for; it may stop early with a retryable error and go on at the next
 	// delivery. Nil: such events are acknowledged and nothing is done, because the process has a timer of its own.
 	Scan func(ctx context.Context, s event.Scan) error
+	// Ledger is told what became of each object.* event, before the event is acknowledged. Nil: nobody keeps books.
+	Ledger Noter
 }
 
 // Handle implements Handler.
@@ -44,10 +47,8 @@ func (s *Sync) Handle(ctx context.Context, e cloudevents.Event) error {
 		return s.prefix(ctx, e)
 	case e.Type() == event.SyncFailed:
 		return s.failed(ctx, e)
-	case e.Type() == event.ObjectSuperseded:
-		return nil // another event told of what replaced it
-	case strings.HasPrefix(e.Type(), event.Prefix+"object."):
-		return s.object(ctx, e)
+	case strings.HasPrefix(e.Type(), ledger.Types):
+		return s.account(ctx, e)
 	}
 	return nil // a trigger that lets more through than it should
 }
@@ -60,7 +61,8 @@ func (s *Sync) resolved(ctx context.Context, e cloudevents.Event) error {
 	if c.Group != s.Group.Name {
 		return nil
 	}
-	return s.reconcile(ctx, e, c.Key, nil)
+	_, err = s.reconcile(ctx, e, c.Key, nil)
+	return err
 }
 
 // failed handles the announcement that a replica can't hold a key, or that a key can't be carried from a replica. It becomes a
@@ -104,10 +106,12 @@ func (s *Sync) scan(ctx context.Context, e cloudevents.Event) error {
 	return nil
 }
 
-func (s *Sync) object(ctx context.Context, e cloudevents.Event) error {
+// object reconciles the keys that an event is about. A rename is about two: it is parked if one of them is.
+func (s *Sync) object(ctx context.Context, e cloudevents.Event) (ledger.Note, error) {
+	n := ledger.Note{Outcome: ledger.Filtered}
 	o, err := event.ObjectOf(e)
 	if err != nil {
-		return fmt.Errorf("handle object event: %w", err)
+		return n, fmt.Errorf("handle object event: %w", err)
 	}
 	keys := []string{o.Key}
 	if raw, err := o.RawKey(); err == nil {
@@ -121,13 +125,17 @@ func (s *Sync) object(ctx context.Context, e cloudevents.Event) error {
 			if !s.Group.Match(at.Key) {
 				continue
 			}
-			h := HintOf(e, o, at.Replica.Name)
-			if err := s.reconcile(ctx, e, at.Key, &h); err != nil {
-				return err
+			out := reconcile.Echo
+			if e.Type() != event.ObjectSuperseded { // else another event told of what replaced it
+				h := HintOf(e, o, at.Replica.Name)
+				if out, err = s.reconcile(ctx, e, at.Key, &h); err != nil {
+					return n, err
+				}
 			}
+			n = heavier(n, noteOf(out, at.Key))
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // prefix handles a change of a directory: which keys it was about is not told.
@@ -160,21 +168,21 @@ func (s *Sync) prefix(ctx context.Context, e cloudevents.Event) error {
 	return nil
 }
 
-func (s *Sync) reconcile(ctx context.Context, e cloudevents.Event, key string, h *reconcile.Hint) error {
+func (s *Sync) reconcile(ctx context.Context, e cloudevents.Event, key string, h *reconcile.Hint) (reconcile.Outcome, error) {
 	begin := s.Now()
 	out, err := s.Engine.Reconcile(ctx, key, h, 0)
 	if errkind.Is(err, errkind.Conflict) && s.Now().Sub(recorded(e)) > busyLimit {
 		why := "other events for this key were worked on for more than " + busyLimit.String()
 		if err := s.Engine.Defer(ctx, key, h, s.Now().Add(10*time.Second), why); err != nil {
-			return fmt.Errorf("sync %q: %w", key, err)
+			return reconcile.Pending, fmt.Errorf("sync %q: %w", key, err)
 		}
-		return nil
+		return reconcile.Pending, nil
 	}
 	if err != nil {
-		return fmt.Errorf("sync %q: %w", key, err)
+		return out, fmt.Errorf("sync %q: %w", key, err)
 	}
 	s.Logger.DebugContext(ctx, "reconciled", "key", key, "event", e.Type(), "outcome", out.String(), "duration", s.Now().Sub(begin))
-	return nil
+	return out, nil
 }
 
 // recorded is when we took note of the event; the zero time, long ago, for events that do not say.

@@ -28,6 +28,7 @@ func (w *Worker) Backfill(ctx context.Context, progress func(scan.Progress)) (sc
 			HidesEdits: r.Dialect == "versitygw", // it keeps metadata beside the file, whose time they don't change
 		}
 	}
+	began := time.Now()
 	p, err := scan.Run(ctx, scan.Config{
 		Group: w.o.Group.Name, Sources: sources, Store: w.store, Match: w.o.Group.Match, Reconcile: w.bring,
 		Parallel: w.o.Sweepers, Cursor: backfillCursor, Progress: progress, Now: time.Now, Logger: w.log,
@@ -37,6 +38,11 @@ func (w *Worker) Backfill(ctx context.Context, progress func(scan.Progress)) (sc
 	}
 	if err := w.Sweep(ctx); err != nil { // the conflict copies that it made
 		return p, fmt.Errorf("backfill: %w", err)
+	}
+	if w.o.Ledger != nil && p.Complete() && p.Resumed == "" {
+		if err := w.o.Ledger.Compared(ctx, began); err != nil {
+			return p, fmt.Errorf("backfill: %w", err)
+		}
 	}
 	return p, nil
 }

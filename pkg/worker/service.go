@@ -10,6 +10,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
@@ -36,7 +37,10 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconc
 	if err != nil {
 		return serve.Config{}, err
 	}
-	w, err := Open(ctx, Options{Group: group, Store: store, Sink: sink, Openers: openers, Judge: asks, Logger: rt.Logger, Telemetry: rt.Telemetry})
+	w, err := Open(ctx, Options{
+		Group: group, Store: store, Sink: sink, Openers: openers, Judge: asks, Logger: rt.Logger, Telemetry: rt.Telemetry,
+		Ledger: ledger.New(store.Ledger(), group.Name, ledger.SinceHorizon),
+	})
 	if err != nil {
 		return serve.Config{}, errors.Join(err, store.Close())
 	}
@@ -69,10 +73,10 @@ func (p publishing) Handle(ctx context.Context, e cloudevents.Event) error {
 // backfill for as long as one delivery may take; the next delivery goes on.
 func SyncHandler(w *Worker, group *config.Group) subscriber.Handler {
 	return &subscriber.Sync{
-		Group: group, Engine: w.Engine(), Now: time.Now, Logger: w.log, Below: w.Below,
+		Group: group, Engine: w.Engine(), Now: time.Now, Logger: w.log, Below: w.Below, Ledger: w.Noter(),
 		Scan: func(ctx context.Context, s event.Scan) error {
 			if s.What == "due" {
-				return w.Sweep(ctx)
+				return errors.Join(w.Sweep(ctx), w.fold(ctx))
 			}
 			_, err := w.Backfill(ctx, nil)
 			return err

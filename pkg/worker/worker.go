@@ -26,11 +26,13 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 )
 
@@ -49,6 +51,7 @@ type Options struct {
 	Sink    serve.Sink // where events of the outbox go
 	Openers Openers    // by provider
 
+	Ledger    *ledger.Keeper              // of the group's events; nil: nobody keeps books
 	LookupEnv func(string) (string, bool) // for credentials; os.LookupEnv
 	Judge     reconcile.Judge             // asks webhooks about conflicts; nil for who settles none
 	Owner     string                      // this process, for people who read intents; host and process id
@@ -122,6 +125,11 @@ func (o *Options) defaults() error {
 }
 
 func (w *Worker) open(ctx context.Context) error {
+	if w.o.Ledger != nil {
+		if err := w.o.Ledger.Begin(ctx); err != nil {
+			return err //nolint:wrapcheck // says "open ledger"
+		}
+	}
 	if err := w.openReplicas(ctx); err != nil {
 		return err
 	}
@@ -147,7 +155,7 @@ func (w *Worker) open(ctx context.Context) error {
 		return fmt.Errorf("open worker: %w", err)
 	}
 	w.sweeper.engine = w.engine
-	return w.measure()
+	return errors.Join(w.measure(), w.measureBooks())
 }
 
 // Announce makes the outbox event of a type of package event and its data.
@@ -178,11 +186,20 @@ func (w *Worker) Engine() *reconcile.Engine { return w.engine }
 // Store is the group's store; changes that go through it wake the outbox and the sweep.
 func (w *Worker) Store() state.Store { return w.store }
 
+// Noter is who has to be told what became of an event; nil if nobody keeps books.
+func (w *Worker) Noter() subscriber.Noter {
+	if w.o.Ledger == nil {
+		return nil
+	}
+	return w.o.Ledger
+}
+
 // Run publishes the outbox and sweeps until ctx is done, then lets what is under way end.
 func (w *Worker) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.outbox.run(ctx) })
 	g.Go(func() error { return w.sweeper.run(ctx) })
+	g.Go(func() error { return w.keepBooks(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run worker: %w", err)
 	}
