@@ -181,6 +181,9 @@ func (b *Broker) replay(ctx context.Context, d DeadLetter) error {
 		}
 	}
 	if err := b.publish(ctx, m); err != nil {
+		if b.cfg.Buried != nil { // it stays where it is
+			err = errors.Join(err, b.cfg.Buried(context.WithoutCancel(ctx), d.Trigger, *d.Event))
+		}
 		return err
 	}
 	return b.Discard(ctx, d.ID)

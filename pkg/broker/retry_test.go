@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -248,6 +249,53 @@ func TestReplayGoesToTheTriggerThatFailedOnly(t *testing.T) {
 	}
 	if l := letters(t, b); len(l) != 0 {
 		t.Errorf("letters are left: %+v", l)
+	}
+}
+
+// Whoever keeps books hears of every letter before its event leaves the trigger, and of every replay before it goes back.
+func TestDeadLettersAndReplaysAreTold(t *testing.T) {
+	var mu sync.Mutex
+	var told []string
+	note := func(what string) func(context.Context, string, event.Event) error {
+		return func(_ context.Context, trigger string, e event.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, what+" "+trigger+" "+e.ID())
+			if len(told) == 1 {
+				return errkind.New(errkind.Unavailable, "the first time it fails")
+			}
+			return nil
+		}
+	}
+	b := open(t, Config{Buried: note("buried"), Replaying: note("replaying")})
+	var tries atomic.Int32
+	subscribe(t, b, Trigger{Name: "one", Retry: 1, BackoffDelay: time.Millisecond, RetryAfterMax: time.Millisecond}, func(context.Context, event.Event) error {
+		if tries.Add(1) > 3 {
+			return nil
+		}
+		return errkind.New(errkind.Unavailable, "not now")
+	})
+	publish(t, b, newEvent("1", "x"))
+	eventually(t, "the letter is told of, the second time with success", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(told) == 2
+	})
+	eventually(t, "the event left", func() bool { return status(t, b, "one").Lag() == 0 })
+	if l := letters(t, b); len(l) != 1 {
+		t.Fatalf("%d letters", len(l))
+	}
+	if _, ok, err := b.Oldest(t.Context()); ok || err != nil {
+		t.Errorf("something is under way: %v", err)
+	}
+	if n, err := b.ReplayAll(t.Context()); n != 1 || err != nil {
+		t.Fatalf("%d replayed, %v", n, err)
+	}
+	eventually(t, "the replay is handled", func() bool { return tries.Load() == 4 })
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []string{"buried one 1", "buried one 1", "replaying one 1"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
 

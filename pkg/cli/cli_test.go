@@ -15,6 +15,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/cli"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -234,6 +235,38 @@ func TestTables(t *testing.T) {
 					`("(due|recorded)": ")`+stamp, "${1}TIME", stamp+`(  dev|  object\.written)`, "TIME$2", `(?m)^(\d+       )`+stamp, "${1}TIME")
 			})
 		}
+	}
+}
+
+// Whoever is woken because events do not add up is told which, and what to do.
+func TestStatusWhenEventsDoNotAddUp(t *testing.T) {
+	ctx, dir := t.Context(), fill(t)
+	s, err := pipeline.OpenState(ctx, dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const source = "https://s3.us-east-1.amazonaws.com/media-us"
+	for _, err := range []error{
+		s.Ledger.Begin(ctx, "media"),
+		s.Log.Append(ctx, audit.Event{Source: source, ID: "handled", Type: "dev.bucketmesh.object.written.v1", Subject: "fine", JSON: []byte(`{}`)}),
+		s.Log.Append(ctx, audit.Event{Source: source, ID: "lost", Type: "dev.bucketmesh.object.deleted.v1", Subject: "gone", JSON: []byte(`{}`)}),
+		s.Ledger.Note(ctx, "media", ledger.Note{Source: source, ID: "handled", Outcome: ledger.Applied}),
+		s.Close(),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := run(t, nil, "status", "--data", dir)
+	if got.code != cli.Broken || got.err != "" {
+		t.Errorf("%d %s", got.code, got.err)
+	}
+	_, books, _ := strings.Cut(got.out, "EVENTS IN")
+	golden(t, "status-lost.table", "EVENTS IN"+books, `20\d\d-\d\d-\d\d \d\d:\d\d:\d\d`, "TIME               ", `in \d+s`, "in 30s")
+	var status pipeline.Status
+	if got = run(t, nil, "status", "--data", dir, "-o", "json"); got.code != cli.Broken || json.Unmarshal([]byte(got.out), &status) != nil ||
+		status.Ledger.Holds || status.Ledger.Unaccounted != 1 || status.Ledger.In != 2 {
+		t.Errorf("%d %s", got.code, got.out)
 	}
 }
 

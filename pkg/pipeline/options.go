@@ -12,6 +12,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
 
@@ -40,6 +41,8 @@ type Options struct {
 
 	QuietPeriod  time.Duration // Close: ends listening when no notification came for this long; 100 ms
 	DrainTimeout time.Duration // Close: for the handlers that run; 20 s
+
+	between func(name string, h subscriber.Handler) subscriber.Handler // stands between a trigger and its subscriber; only tests set it
 }
 
 func (o *Options) defaults() error {

@@ -52,6 +52,9 @@ func (p *Pipeline) subscribe(ctx context.Context) error {
 		if h == nil {
 			return errkind.New(errkind.Invalid, "trigger %s: there is no subscriber %q", t.Name, t.Subscriber)
 		}
+		if p.opts.between != nil {
+			h = p.opts.between(t.Subscriber, h)
+		}
 		observed, err := serve.Observe(h, serve.Options{Logger: p.log, Telemetry: p.opts.Telemetry})
 		if err != nil {
 			return fmt.Errorf("observe subscriber %s: %w", t.Subscriber, err)

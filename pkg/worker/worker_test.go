@@ -18,6 +18,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	objectmem "github.com/bucketmesh/bucketmesh/pkg/object/mem"
@@ -103,7 +104,7 @@ func (b *bench) open() error {
 	telemetry := serve.NoTelemetry()
 	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.metrics))
 	b.Worker, err = worker.Open(b.t.Context(), worker.Options{
-		Group: g, Store: b.store, Sink: b.sink, Telemetry: telemetry, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
+		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 		Openers: worker.Openers{"mem": func(_ context.Context, r config.Replica, a worker.Access) (driver.Bucket, error) {
 			hook := func(op object.Op, _ string) error {
 				a.OnRequest("HeadObject")
@@ -119,6 +120,9 @@ func (b *bench) open() error {
 	})
 	return err
 }
+
+// before: nothing is ever under way.
+func (*bench) before(context.Context) (time.Time, error) { return time.Now(), nil }
 
 func (b *bench) mustOpen() *bench {
 	b.t.Helper()
