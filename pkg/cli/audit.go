@@ -25,7 +25,7 @@ func (a *App) audit() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.auditList(), a.auditVerify())
+	cmd.AddCommand(a.auditList(), a.auditVerify(), a.auditBalance())
 	return cmd
 }
 

@@ -268,6 +268,17 @@ func TestStatusWhenEventsDoNotAddUp(t *testing.T) {
 		status.Ledger.Holds || status.Ledger.Unaccounted != 1 || status.Ledger.In != 2 {
 		t.Errorf("%d %s", got.code, got.out)
 	}
+	for _, c := range []struct {
+		underWay string
+		code     cli.Code
+		holds    bool
+	}{{"0s", cli.Broken, false}, {"1h", cli.OK, true}, {"-1s", cli.Usage, false}} {
+		var b ledger.Balance
+		got := run(t, nil, "audit", "balance", "--data", dir, "--under-way", c.underWay, "-o", "json")
+		if err := json.Unmarshal([]byte(got.out), &b); got.code != c.code || c.code != cli.Usage && (err != nil || b.Holds != c.holds || b.In != 2) {
+			t.Errorf("under way for %s: %d %s %s", c.underWay, got.code, got.out, got.err)
+		}
+	}
 }
 
 func TestAuditVerifyNoticesAnotherHead(t *testing.T) {

@@ -74,16 +74,27 @@ func (p *place) withAPI(ctx context.Context, a *App, open func(context.Context, 
 	return f(api)
 }
 
-// withState runs f with the state and the audit log, which another process may have open too.
-func (p *place) withState(ctx context.Context, a *App, f func(group string, s state.Store, log audit.Log) error) (err error) {
+// withState runs f with the state and the audit log, which another process may have open too. That of services has no data directory: the document
+// and the database name it.
+func (p *place) withState(ctx context.Context, a *App, f func(group string, s state.Store, log audit.Log) error) error {
+	return p.withBooks(ctx, a, func(group string, s *pipeline.State) error { return f(group, s, s.Log) })
+}
+
+// withBooks is withState for what looks at the ledger as well.
+func (p *place) withBooks(ctx context.Context, a *App, f func(group string, s *pipeline.State) error) (err error) {
 	o, err := p.options(a)
 	if err != nil {
-		return err
+		if p.data != "" || p.file == "" || o.State == "" {
+			return err
+		}
+		if o.Group, err = p.group(); err != nil {
+			return err
+		}
 	}
 	s, err := pipeline.OpenState(ctx, o.DataDir, o.State)
 	if err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return f(o.Group.Name, s, s.Log)
+	return f(o.Group.Name, s)
 }

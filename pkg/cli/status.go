@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/control"
-	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 )
 
@@ -77,24 +76,6 @@ func statusTables(w io.Writer, s pipeline.Status, now time.Time) {
 	}
 	if more := s.Dirty - int64(len(s.DirtyKeys)); more > 0 {
 		fmt.Fprintf(w, "and %d more\n", more)
-	}
-}
-
-// books are the law that no event is lost, and what breaks it.
-func books(w io.Writer, b ledger.Balance) {
-	row(w, "EVENTS IN", "APPLIED", "SUPERSEDED", "FILTERED", "IN CONFLICT", "DEAD LETTERS", "IN FLIGHT", "UNACCOUNTED")
-	row(w, number(b.In), number(b.Applied), number(b.Superseded), number(b.Filtered), number(b.InConflict), number(b.DeadLetters),
-		number(b.InFlight), number(b.Unaccounted))
-	for _, f := range b.Findings() {
-		fmt.Fprintf(w, "\nEVENTS DO NOT ADD UP: %s\n", f)
-	}
-	if len(b.Examples) == 0 {
-		return
-	}
-	fmt.Fprintln(w)
-	row(w, "EVENT", "WHAT", "AT", "KEY IN ITS BUCKET", "BUCKET")
-	for _, e := range b.Examples {
-		row(w, short(e.ID, 16), e.What, when(e.At), visible(e.Subject), e.Source)
 	}
 }
 

@@ -39,11 +39,11 @@ func (p *place) options(a *App) (pipeline.Options, error) {
 		DataDir: p.data, State: p.state, NATS: p.nats, LookupEnv: a.LookupEnv, Logger: a.log, Telemetry: a.telemetry,
 		Openers: pipeline.Openers(),
 	}
-	if p.data == "" {
-		return o, usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
-	}
 	if o.State == "" {
 		o.State = a.env(env.State)
+	}
+	if p.data == "" {
+		return o, usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
 	}
 	if o.NATS == "" {
 		o.NATS = a.env(EnvNATS)

@@ -124,6 +124,7 @@ type hub struct {
 	mu      sync.Mutex
 	down    bool
 	refused map[string]int // events while it was down, by provider
+	lose    func(trigger string, e cloudevents.Event) bool
 }
 
 func newHub(t *testing.T) *hub {
@@ -160,6 +161,19 @@ func (h *hub) refuse(e cloudevents.Event) bool {
 	return h.down
 }
 
+// setLose has events lost on their way to a subscriber: acknowledged, and not delivered.
+func (h *hub) setLose(lose func(trigger string, e cloudevents.Event) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lose = lose
+}
+
+func (h *hub) loses(trigger string, e cloudevents.Event) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lose != nil && h.lose(trigger, e)
+}
+
 // setDown begins an outage, in which every event is answered with 503, or ends it.
 func (h *hub) setDown(down bool) {
 	h.mu.Lock()
@@ -184,7 +198,12 @@ func (h *hub) subscribers(t *testing.T, settings []string) {
 		url := launch(t, tr.Subscriber, "", settings...)
 		out, err := serve.NewHTTPSink(serve.SinkConfig{URL: url, Tries: 1, TryTimeout: tr.Timeout, Timeout: tr.Timeout})
 		must(t, err)
-		post := broker.HandlerFunc(func(ctx context.Context, e cloudevents.Event) error { return out.Publish(ctx, e) })
+		post := broker.HandlerFunc(func(ctx context.Context, e cloudevents.Event) error {
+			if h.loses(tr.Name, e) {
+				return nil
+			}
+			return out.Publish(ctx, e)
+		})
 		must(t, h.Subscribe(t.Context(), tr, post))
 	}
 }
