@@ -160,3 +160,15 @@ func BenchmarkCommit(b *testing.B) {
 	}
 	statetest.BenchmarkCommit(b, s)
 }
+
+func BenchmarkLedger(b *testing.B) {
+	statetest.BenchmarkLedger(b, func(b *testing.B) statetest.Books {
+		b.Helper()
+		s, err := postgres.Open(b.Context(), pgtest.Schema(b), postgres.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = s.Close() }) // it has no error
+		return statetest.Books{Store: s, Log: s.Audit(), Ledger: s.Ledger()}
+	})
+}

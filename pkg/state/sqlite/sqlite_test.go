@@ -162,3 +162,15 @@ func BenchmarkCommit(b *testing.B) {
 	}
 	statetest.BenchmarkCommit(b, s)
 }
+
+func BenchmarkLedger(b *testing.B) {
+	statetest.BenchmarkLedger(b, func(b *testing.B) statetest.Books {
+		b.Helper()
+		s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "state.db"), sqlite.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = s.Close() }) // the file goes anyway
+		return statetest.Books{Store: s, Log: s.Audit(), Ledger: s.Ledger()}
+	})
+}
