@@ -15,6 +15,7 @@ var leaves = map[string][]string{
 	"pkg/object/driver": {"pkg/errkind"},
 	"pkg/policy/rank":   {"pkg/errkind"},
 	"pkg/merge":         {"pkg/errkind", "pkg/merge/internal/align", "pkg/merge/internal/text", "pkg/merge/internal/tree"},
+	"pkg/ledger":        {"pkg/errkind"},
 }
 
 // neighbours lists, for a package with a wall around it, the only packages of the module that it may import directly.
