@@ -12,7 +12,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state/mem"
-	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber/record"
 )
 
 // notes remembers what it was told.
@@ -117,7 +117,7 @@ func TestDeliveriesOfOneEventCountOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Engine, s.Ledger = &outcomes{ends: []any{errkind.New(errkind.Unavailable, "down"), reconcile.Settled, reconcile.Echo, reconcile.Echo}}, k
-	recorder := &subscriber.Audit{Log: store.Audit()}
+	recorder := &record.Handler{Log: store.Audit()}
 	e := object(t, event.ObjectWritten, "p/k", nil)
 	for i := range 4 {
 		if err := s.Handle(t.Context(), e); (err != nil) != (i == 0) {
