@@ -35,7 +35,7 @@ for arg in "$@"; do
     clouds) servers=(minio-a versitygw pubsub fake-gcs azurite) ;;
     --state=postgres) postgres=true ;;
     postgres) [[ $previous != --state ]] || postgres=true ;;
-    -h | --help) exec go run ./test/e2e "$@" ;;
+    -h | --help) exec go run ./test/e2e/cmd/e2e "$@" ;;
   esac
   previous=$arg
 done
@@ -56,7 +56,7 @@ trap 'exit 130' INT TERM
 hack/servers.sh wipe # what an earlier run left
 rm -rf "$RUN"
 mkdir -p "$RUN/bin"
-go build -buildvcs=false -o "$RUN/bin/" ./services/bucketmesh ./test/e2e
+go build -buildvcs=false -o "$RUN/bin/" ./services/bucketmesh ./test/e2e/cmd/e2e
 if $postgres; then servers+=(postgres); fi
 hack/servers.sh up "${servers[@]}"
 vars=$(hack/servers.sh env)

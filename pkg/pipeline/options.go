@@ -11,6 +11,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/receive"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -38,6 +39,9 @@ type Options struct {
 	Logger    *slog.Logger                // discarded if nil
 	Telemetry *serve.Telemetry            // none if nil
 	Probe     object.ProbeOptions
+
+	Trace func(reconcile.Point) // told of every step of the engine, for tests; nothing if nil
+	Lease time.Duration         // of an intent for a small object; the engine's default if 0
 
 	QuietPeriod  time.Duration // Close: ends listening when no notification came for this long; 100 ms
 	DrainTimeout time.Duration // Close: for the handlers that run; 20 s

@@ -113,6 +113,7 @@ func (p *Pipeline) start(ctx context.Context) error {
 		Group: p.opts.Group, Store: p.store, Sink: p.broker, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
 		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell, Ledger: p.ledger,
 		Judge: judge.New(judge.Config{LookupEnv: p.opts.LookupEnv}),
+		Trace: p.opts.Trace, Lease: p.opts.Lease,
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // says which replica

@@ -97,6 +97,7 @@ func (w *work) intend(ctx context.Context, s plan.Step, lease time.Time) ([]*ord
 
 // copyAll is 5b and 5c for a put. An error means that the source could not be read and that nothing was written.
 func (w *work) copyAll(ctx context.Context, s plan.Step, target *version.Version, led *ledger, orders []*order) (version.Content, error) {
+	w.cfg.Trace(Point{Line: "5b", Key: w.key, Replica: s.Source, Version: target})
 	if w.body == nil {
 		opts := &driver.ReadOptions{IfMatch: s.Row.Replicas[s.Source].Print.Tag}
 		if w.cfg.Mutant == plan.UnpinnedRead {
@@ -136,6 +137,7 @@ func (w *work) copyAll(ctx context.Context, s plan.Step, target *version.Version
 	}
 	for i, o := range orders {
 		o.result = results[i]
+		w.cfg.Trace(Point{Line: "5c-answered", Key: w.key, Replica: o.Replica, Version: target, Nonce: o.Nonce})
 	}
 	return content, nil
 }
@@ -177,6 +179,9 @@ func (w *work) deleteAll(ctx context.Context, target *version.Version, orders []
 		})
 	}
 	w.cfg.Run(jobs...)
+	for _, o := range orders {
+		w.cfg.Trace(Point{Line: "5c-answered", Key: w.key, Replica: o.Replica, Version: target, Nonce: o.Nonce})
+	}
 }
 
 // condition guards a write with what the row says the replica holds. A bucket that keeps no such condition gets none: it

@@ -28,7 +28,7 @@ func withDefaults(cfg Config) Config {
 		cfg.Trace = func(Point) {}
 	}
 	cfg.Lease = cmp.Or(cfg.Lease, 30*time.Second)
-	cfg.Margin = cmp.Or(cfg.Margin, 5*time.Second)
+	cfg.Margin = cmp.Or(cfg.Margin, min(5*time.Second, cfg.Lease/6))
 	cfg.MinThroughput = cmp.Or(cfg.MinThroughput, 4<<20)
 	cfg.Passes = cmp.Or(cfg.Passes, 8)
 	cfg.BackoffMin = cmp.Or(cfg.BackoffMin, 2*time.Second)

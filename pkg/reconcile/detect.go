@@ -43,6 +43,7 @@ func (w *work) detect(ctx context.Context, s plan.Step) (Outcome, bool, error) {
 	if err != nil {
 		return Pending, false, fmt.Errorf("announce conflict: %w", err)
 	}
+	w.cfg.Trace(Point{Line: "4", Key: w.key})
 	due := now.Add(w.backoff(w.attempts + 4)) // should the resolver never answer
 	return w.store(ctx, s, state.Effects{
 		Conflicts: append(w.supersede(ctx, &s.Row, rec.ID), rec), Events: []state.OutboxEvent{e},

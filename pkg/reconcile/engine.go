@@ -76,9 +76,10 @@ type Config struct {
 	Mutant plan.Mutant // a seeded fault; only tests set it
 }
 
-// Point is a step of the algorithm as it happens, for traces and for the simulator's knowledge of the truth.
+// Point is a step of the algorithm as it happens, for traces, for the simulator's knowledge of the truth, and for tests that
+// end the process there. It is told right before what the line does; "5c-answered" right after the answers to 5c.
 type Point struct {
-	Line    string // of docs/algorithm.md: 5a, 5c, 5e, 4a, 4c, ...
+	Line    string // of docs/algorithm.md: 1, 2, 3, 4, 4a, 4b, 4c, 5a, 5b, 5c, 5c-answered, 5d, 5e, 6
 	Key     string
 	Replica string
 	Version *version.Version
@@ -220,6 +221,7 @@ func (w *work) closeBody() {
 
 // pass is once around the algorithm. It returns done, or wants another pass (goto 1).
 func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
+	w.cfg.Trace(Point{Line: "1", Key: w.key})
 	row, err := w.cfg.Store.Get(ctx, w.cfg.Group, w.key) // line 1
 	if err != nil {
 		return Pending, false, fmt.Errorf("read row: %w", err)
@@ -233,10 +235,12 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 		}
 	}
 	lookedAt := w.cfg.Clock.Now()
+	w.cfg.Trace(Point{Line: "2", Key: w.key})
 	l := w.look(ctx, row) // line 2
 	if err := ctx.Err(); err != nil {
 		return Pending, false, fmt.Errorf("look at replicas: %w", err)
 	}
+	w.cfg.Trace(Point{Line: "3", Key: w.key})
 	s := plan.Plan(row, plan.View{ // line 3
 		Members: w.members, Seen: l.seen, Unknown: l.unknown, Concluded: w.concluded, LookedAt: lookedAt,
 		Now: w.cfg.Clock.Now(), Deletes: w.cfg.Deletes, Past: w.remembers(), Mutant: w.cfg.Mutant,
@@ -330,6 +334,7 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 		}
 	}
 	fx.Remove = plan.Gone(w.forgetful(&s.Row), w.members)
+	w.cfg.Trace(Point{Line: "6", Key: w.key})
 	return w.store(ctx, s, fx, Settled)
 }
 

@@ -309,6 +309,7 @@ func (c *clash) put(ctx context.Context, o *order, v *version.Version, content [
 	if err != nil && o.result.Err == nil {
 		o.result.Err = err
 	}
+	c.cfg.Trace(Point{Line: "5c-answered", Key: c.key, Replica: o.Replica, Version: v, Nonce: o.Nonce})
 }
 
 // unmerged follows a merge that was not acknowledged. If it surely did not land, its intent goes; if nobody knows, a look after

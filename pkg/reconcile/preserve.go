@@ -59,6 +59,7 @@ func (e *Engine) preserve(ctx context.Context, key string, row *state.Row, h pol
 	if e.cfg.Mutant == plan.NoVerify {
 		return name, nil
 	}
+	e.cfg.Trace(Point{Line: "4b", Key: key, Replica: at, Version: h.Version})
 	return name, e.verify(ctx, at, name, mark, content) // 4b; a copy that was there before must be this very one
 }
 

@@ -154,6 +154,7 @@ func (w *work) recoverAt(ctx context.Context, name string, row *state.Row, over 
 	if !ok || !w.hides(name) {
 		return nil
 	}
+	w.cfg.Trace(Point{Line: "5d", Key: w.key, Replica: name})
 	all, err := versions.Versions(ctx, w.key)
 	if err != nil && !errkind.Of(err).Retryable() {
 		return nil // who may not list versions has what an ETag condition can do, and no more

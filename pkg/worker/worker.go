@@ -66,6 +66,9 @@ type Options struct {
 	Sweepers    int                     // keys that the sweep looks at at once; twice the group's transfer.parallel
 	OutboxEvery time.Duration           // between two looks at the outbox if nothing is committed; 30 s
 	Published   func(cloudevents.Event) // told of every event of the outbox after it was published; must not block
+
+	Trace func(reconcile.Point) // told of every step of the engine; nothing if nil
+	Lease time.Duration         // of an intent for a small object; the engine's default if 0
 }
 
 // Worker is a group at work. Make one with Open.
@@ -150,6 +153,7 @@ func (w *Worker) open(ctx context.Context) error {
 	w.engine, err = reconcile.New(reconcile.Config{
 		Group: w.o.Group.Name, Sites: sites, Store: w.store, Copier: copier, Announce: Announce,
 		Rule: w.o.Group.Rule, Judge: w.o.Judge, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
+		Trace: w.o.Trace, Lease: w.o.Lease,
 	})
 	if err != nil {
 		return fmt.Errorf("open worker: %w", err)

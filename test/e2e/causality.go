@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"fmt"
@@ -71,7 +71,7 @@ type verdict struct {
 func judge(e *evidence) (verdicts []verdict, faults []string) {
 	over, faults := overwrites(e)
 	for _, w := range e.writes {
-		if w.kind == opDelete || w.outcome != acked {
+		if w.kind == OpDelete || w.outcome != acked {
 			continue
 		}
 		verdicts = append(verdicts, fateOf(e, w, over))
@@ -95,7 +95,7 @@ func fateOf(e *evidence, w write, over map[identity]write) verdict {
 		v.fate, v.why = overwritten, fmt.Sprintf("by operation %d (%s at %s)", by.op, by.kind, by.replica)
 	case slices.ContainsFunc(e.kept[w.key], holds):
 		v.fate, v.why = isKept, "as a conflict copy"
-	case w.kind == opEdit && !versioned(e, w.replica) && !e.exact[w.replica]:
+	case w.kind == OpEdit && !versioned(e, w.replica) && !e.exact[w.replica]:
 		v.fate, v.why = unguarded, "an edit of metadata at a replica whose conditions do not tell metadata apart"
 	default:
 		v.fate = lost
@@ -142,7 +142,7 @@ func isVersionOf(s stored, w write) bool {
 	if w.outcome == acked {
 		return s.versionID == w.versionID
 	}
-	return w.kind != opDelete && !s.marker && s.op == w.op
+	return w.kind != OpDelete && !s.marker && s.op == w.op
 }
 
 // replacedBlind is what a conditional write at a replica without versions replaced.
@@ -155,7 +155,7 @@ func replacedBlind(e *evidence, w write) []identity {
 		return slices.DeleteFunc(ids, func(id identity) bool { return id.op == w.meta }) // a copy of the same once more
 	}
 	for _, o := range e.writes {
-		if o.key == w.key && o.op != w.op && o.kind != opDelete && o.body == w.seen.body && o.started.Before(w.ended) {
+		if o.key == w.key && o.op != w.op && o.kind != OpDelete && o.body == w.seen.body && o.started.Before(w.ended) {
 			ids = append(ids, identity{w.key, o.meta})
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ import (
 func at(n int) time.Time { return time.Unix(int64(n), 0) }
 
 func user(op int, replica, key, version string) write {
-	return write{op: op, kind: opPut, replica: replica, key: key, body: op, meta: op, versionID: version, outcome: acked, started: at(op), ended: at(op)}
+	return write{op: op, kind: OpPut, replica: replica, key: key, body: op, meta: op, versionID: version, outcome: acked, started: at(op), ended: at(op)}
 }
 
 func (w write) over(op, body int) write {
@@ -18,7 +18,7 @@ func (w write) over(op, body int) write {
 	return w
 }
 
-func (w write) as(k kind, body int) write {
+func (w write) as(k Kind, body int) write {
 	w.kind, w.body = k, body
 	return w
 }
@@ -60,7 +60,7 @@ func TestFates(t *testing.T) {
 		{"a put that the server filed below ours was never overwritten by a user", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "b", "k", "v0"), user(3, "a", "k", "v1")},
 			history: map[string]map[string][]stored{"a": {"k": versions(1, 3, 2)}, "b": {"k": versions(2)}},
 			current: map[string]object{"k": {2, 2}}}, map[int]fate{1: overwritten, 2: isCurrent, 3: lost}},
-		{"a delete overwrites", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(opDelete, 2)},
+		{"a delete overwrites", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(OpDelete, 2)},
 			history: map[string]map[string][]stored{"a": {"k": versions(1, 0)}}}, map[int]fate{1: overwritten}},
 		{"only what lies right below", evidence{writes: []write{user(1, "b", "k", "v9"), user(3, "a", "k", "v2")},
 			history: map[string]map[string][]stored{"a": {"k": versions(1, 2, 3)}, "b": {"k": {{versionID: "v9", op: 1, body: 1}}}},
@@ -77,30 +77,30 @@ func TestFates(t *testing.T) {
 			w.conditional = false
 			return w
 		}()}, history: none, current: map[string]object{"k": {2, 2}}}, map[int]fate{1: lost, 2: isCurrent}},
-		{"the etag does not tell an edit of the same bytes apart", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(opEdit, 1), user(3, "c", "k", "").over(1, 1)},
+		{"the etag does not tell an edit of the same bytes apart", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(OpEdit, 1), user(3, "c", "k", "").over(1, 1)},
 			history: map[string]map[string][]stored{"a": {"k": {{"v0", false, 1, 1}, {"v1", false, 2, 1}, {"v2", false, 3, 3}}}},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: overwritten, 2: overwritten, 3: isCurrent}},
-		{"but an edit of other bytes is another content", evidence{writes: []write{user(1, "a", "k", "v0").as(opEdit, 9), user(3, "c", "k", "").over(2, 2)},
+		{"but an edit of other bytes is another content", evidence{writes: []write{user(1, "a", "k", "v0").as(OpEdit, 9), user(3, "c", "k", "").over(2, 2)},
 			history: map[string]map[string][]stored{"a": {"k": versions(1, 3)}},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: lost, 3: isCurrent}},
 		{"bytes that are current under an edit's metadata", evidence{writes: []write{user(1, "c", "k", "")}, history: none,
 			current: map[string]object{"k": {2, 1}}}, map[int]fate{1: isCurrent}},
-		{"an edit where nothing guards it", evidence{writes: []write{user(2, "c", "k", "").as(opEdit, 1)}, history: none,
+		{"an edit where nothing guards it", evidence{writes: []write{user(2, "c", "k", "").as(OpEdit, 1)}, history: none,
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: unguarded}},
-		{"an edit where conditions guard it", evidence{writes: []write{user(2, "x", "k", "").as(opEdit, 1)}, history: none, exact: map[string]bool{"x": true},
+		{"an edit where conditions guard it", evidence{writes: []write{user(2, "x", "k", "").as(OpEdit, 1)}, history: none, exact: map[string]bool{"x": true},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: lost}},
-		{"an exact condition tells metadata apart", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(opEdit, 1), user(3, "x", "k", "").over(1, 1)},
+		{"an exact condition tells metadata apart", evidence{writes: []write{user(1, "a", "k", "v0"), user(2, "a", "k", "v1").as(OpEdit, 1), user(3, "x", "k", "").over(1, 1)},
 			history: map[string]map[string][]stored{"a": {"k": {{"v0", false, 1, 1}, {"v1", false, 2, 1}, {"v2", false, 3, 3}}}}, exact: map[string]bool{"x": true},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: overwritten, 2: lost, 3: isCurrent}},
-		{"an edit that an exact condition was about", evidence{writes: []write{user(1, "x", "k", ""), user(2, "x", "k", "").as(opEdit, 1).over(1, 1), user(3, "x", "k", "").over(2, 1)},
+		{"an edit that an exact condition was about", evidence{writes: []write{user(1, "x", "k", ""), user(2, "x", "k", "").as(OpEdit, 1).over(1, 1), user(3, "x", "k", "").over(2, 1)},
 			history: none, exact: map[string]bool{"x": true},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{1: overwritten, 2: overwritten, 3: isCurrent}},
 		{"a copy of the same once more is no overwrite", evidence{writes: []write{func() write {
-			w := user(2, "x", "k", "").as(opCopy, 1).over(1, 1)
+			w := user(2, "x", "k", "").as(OpCopy, 1).over(1, 1)
 			w.meta = 1
 			return w
 		}()}, history: none, exact: map[string]bool{"x": true}}, map[int]fate{2: lost}},
-		{"an edit where versions guard it", evidence{writes: []write{user(2, "a", "k", "v0").as(opEdit, 1)},
+		{"an edit where versions guard it", evidence{writes: []write{user(2, "a", "k", "v0").as(OpEdit, 1)},
 			history: map[string]map[string][]stored{"a": {"k": versions(2, 3)}},
 			current: map[string]object{"k": {3, 3}}}, map[int]fate{2: lost}},
 	} {

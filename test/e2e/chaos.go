@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // killer ends the process at seeded moments and starts it again.
 type killer struct {
-	program  *program
+	program  *Program
 	seed     uint64
 	kills    int
 	over     time.Duration
@@ -32,11 +32,11 @@ func (k *killer) run(ctx context.Context) (done int, err error) {
 		if err := pause(ctx, at-time.Since(start)); err != nil {
 			return done, err
 		}
-		if err := k.program.kill(); err != nil {
+		if err := k.program.Kill(); err != nil {
 			return done, fmt.Errorf("kill %d: %w", i+1, err)
 		}
 		done++
-		if err := k.program.start(ctx); err != nil {
+		if err := k.program.Start(ctx); err != nil {
 			return done, fmt.Errorf("restart %d: %w", i+1, err)
 		}
 		if i%4 == 3 {
@@ -45,12 +45,12 @@ func (k *killer) run(ctx context.Context) (done int, err error) {
 			}
 			continue
 		}
-		if err := k.program.ready(ctx); err != nil {
+		if err := k.program.Ready(ctx); err != nil {
 			return done, fmt.Errorf("restart %d: %w", i+1, err)
 		}
 		if (i+1)%10 == 0 {
 			fmt.Fprintf(k.progress, "  killed and restarted %d times after %.0f s\n", done, time.Since(start).Seconds())
 		}
 	}
-	return done, k.program.ready(ctx)
+	return done, k.program.Ready(ctx)
 }

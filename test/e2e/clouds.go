@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -19,13 +19,13 @@ type gridCounts struct {
 	Lost       int `json:"lost"`
 }
 
-// cloudsFleet is a replica at each provider. The emulators of Cloud Storage and Azure are behind gates, which make them behave
+// Clouds is a replica at each provider. The emulators of Cloud Storage and Azure are behind gates, which make them behave
 // as the providers document it; users and bucketmesh see the gates only. Notifications come
 //
 //   - from MinIO and versitygw to the webhook
 //   - from fake-gcs-server to Pub/Sub, whose subscription bucketmesh pulls
 //   - for Azure from a stand-in for Event Grid to the webhook: Azurite sends nothing
-func cloudsFleet(ctx context.Context, s *stage, env *environment) error {
+func Clouds(ctx context.Context, s *Stage, env *environment) error {
 	arns := []string{env.need("BUCKETMESH_E2E_MINIO_ARN_FAST"), env.need("BUCKETMESH_E2E_MINIO_ARN_DURABLE")}
 	s.addS3(env, "minio-a", "minio", env.need("BUCKETMESH_TEST_MINIO_A"), true, arns...)
 	s.addS3(env, "versitygw", "versitygw", env.need("BUCKETMESH_TEST_VERSITYGW"), false)
@@ -38,11 +38,11 @@ func cloudsFleet(ctx context.Context, s *stage, env *environment) error {
 	if err := s.addGCS(ctx, gcs, subscription); err != nil {
 		return err
 	}
-	s.program.env = append(s.program.env, "PUBSUB_EMULATOR_HOST="+pubsub, "BUCKETMESH_"+credentialsName+"_ACCOUNT_KEY="+key)
+	s.Program.env = append(s.Program.env, "PUBSUB_EMULATOR_HOST="+pubsub, "BUCKETMESH_"+credentialsName+"_ACCOUNT_KEY="+key)
 	return s.addAzure(ctx, azurite, account, key, token)
 }
 
-func (s *stage) addGCS(ctx context.Context, server, subscription string) error {
+func (s *Stage) addGCS(ctx context.Context, server, subscription string) error {
 	gate, err := emulator.NewGCS(server)
 	if err != nil {
 		return err
@@ -52,21 +52,21 @@ func (s *stage) addGCS(ctx context.Context, server, subscription string) error {
 		return err
 	}
 	s.stops = append(s.stops, stop)
-	b, err := newGCSBucket(ctx, "gcs", endpoint, bucketName)
+	b, err := newGCSBucket(ctx, "gcs", endpoint, s.name)
 	if err != nil {
 		return err
 	}
 	s.add(&replica{
-		traits: traits{exact: true}, name: b.name, pull: subscription, bucket: b, from: endpoint + "/" + bucketName,
-		url: fmt.Sprintf("gs://%s?endpoint=%s", bucketName, endpoint),
+		traits: traits{exact: true}, name: b.name, pull: subscription, bucket: b, from: endpoint + "/" + s.name,
+		url: fmt.Sprintf("gs://%s?endpoint=%s", s.name, endpoint),
 	})
 	return nil
 }
 
-func (s *stage) addAzure(ctx context.Context, server, account, key, token string) error {
+func (s *Stage) addAzure(ctx context.Context, server, account, key, token string) error {
 	const name = "azure"
 	s.grid = emulator.NewEventGrid(emulator.EventGridConfig{
-		Webhook: "http://" + s.program.listen + "/azure/" + name + "?code=" + url.QueryEscape(token), Account: account, Seed: s.seed, Duplicates: duplicates,
+		Webhook: "http://" + s.Program.listen + "/azure/" + name + "?code=" + url.QueryEscape(token), Account: account, Seed: s.seed, Duplicates: duplicates,
 	})
 	s.stops = append(s.stops, func() error { s.grid.Close(); return nil })
 	gate, err := emulator.NewAzure(server, account, key, s.grid.Publish)
@@ -78,19 +78,19 @@ func (s *stage) addAzure(ctx context.Context, server, account, key, token string
 		return err
 	}
 	s.stops = append(s.stops, stop)
-	b, err := newAzureBucket(name, endpoint, account, key, bucketName)
+	b, err := newAzureBucket(name, endpoint, account, key, s.name)
 	if err != nil {
 		return err
 	}
 	s.add(&replica{
-		traits: traits{exact: true}, name: name, bucket: b, from: endpoint + "/" + account + "/" + bucketName,
-		url: fmt.Sprintf("azblob://%s/%s?endpoint=%s&credentials=%s", account, bucketName, endpoint, credentialsName),
+		traits: traits{exact: true}, name: name, bucket: b, from: endpoint + "/" + account + "/" + s.name,
+		url: fmt.Sprintf("azblob://%s/%s?endpoint=%s&credentials=%s", account, s.name, endpoint, credentialsName),
 	})
 	return nil
 }
 
 // askGrid adds what became of Azure's events. One that was given up is a fault: bucketmesh refused it, or was away for minutes.
-func (s *stage) askGrid(m *summary) {
+func (s *Stage) askGrid(m *Summary) {
 	if s.grid == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -35,14 +35,14 @@ type delays struct {
 }
 
 // inspect asks bucketmesh itself: dead letters are a fault, the rest is for the summary.
-func (s *stage) inspect(ctx context.Context, m *summary) {
+func (s *Stage) inspect(ctx context.Context, m *Summary) {
 	if err := errors.Join(s.askStatus(ctx, m), s.askDeadLetters(ctx, m), s.askAudit(ctx, m)); err != nil {
 		m.Faults = append(m.Faults, err.Error())
 	}
 }
 
-func (s *stage) ask(ctx context.Context, into any, args ...string) error {
-	out, err := s.program.run(ctx, time.Minute, append(args, "--output", "json")...)
+func (s *Stage) ask(ctx context.Context, into any, args ...string) error {
+	out, err := s.Program.run(ctx, time.Minute, append(args, "--output", "json")...)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *stage) ask(ctx context.Context, into any, args ...string) error {
 	return nil
 }
 
-func (s *stage) askStatus(ctx context.Context, m *summary) error {
+func (s *Stage) askStatus(ctx context.Context, m *Summary) error {
 	if err := s.ask(ctx, &m.Status, "status"); err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (s *stage) askStatus(ctx context.Context, m *summary) error {
 	return nil
 }
 
-func (s *stage) askDeadLetters(ctx context.Context, m *summary) error {
+func (s *Stage) askDeadLetters(ctx context.Context, m *Summary) error {
 	var letters []json.RawMessage
 	err := s.ask(ctx, &letters, "dead-letters", "list")
 	for _, l := range letters {
@@ -82,7 +82,7 @@ func (s *stage) askDeadLetters(ctx context.Context, m *summary) error {
 
 // askAudit reads how long copies took, and how many changes each replica told of: one that tells of none is a fault. Writes
 // whose time a server tells in whole seconds are left out.
-func (s *stage) askAudit(ctx context.Context, m *summary) error {
+func (s *Stage) askAudit(ctx context.Context, m *Summary) error {
 	var took []time.Duration
 	told := map[string]int{}
 	for after := int64(0); ; {

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"slices"
@@ -28,7 +28,7 @@ type sight struct {
 // write is what is known of one attempt of an operation.
 type write struct {
 	op          int
-	kind        kind
+	kind        Kind
 	replica     string
 	key         string
 	body        int    // the operation whose bytes were written; for a delete the operation itself

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -16,14 +16,14 @@ func unprovedKey(i int) string { return fmt.Sprintf("deletes/unproved/%d +%%", i
 
 // withoutEvents lets bucketmesh learn half of the keys, then works on all keys while no notification arrives, and then has
 // "bucketmesh sync" bring the replicas together.
-func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Writer) (asserts []string, err error) {
+func (s *Stage) withoutEvents(ctx context.Context, sum *Summary, progress io.Writer) (asserts []string, err error) {
 	keys := keySpace(s.keys)
 	plan := planOptions{seed: s.seed, replicas: s.traits(), keys: keys[:len(keys)/2], over: 15 * time.Second, count: s.ops / 2, first: 1}
 	fmt.Fprintf(progress, "%d operations on half of the keys, with notifications\n", plan.count)
 	first := makePlan(plan)
 	for i := range deletePairs {
-		first = append(first, s.extra(1_000_000+i, i%len(s.replicas), opPut, provedKey(i), plan.over),
-			s.extra(6_000_000+i, i%len(s.replicas), opPut, editedKey(i), plan.over))
+		first = append(first, s.extra(1_000_000+i, i%len(s.replicas), OpPut, provedKey(i), plan.over),
+			s.extra(6_000_000+i, i%len(s.replicas), OpPut, editedKey(i), plan.over))
 	}
 	if err := s.work(ctx, first, progress); err != nil {
 		return nil, err
@@ -39,19 +39,19 @@ func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Wri
 	for i := range deletePairs {
 		n := len(s.replicas)
 		// What had been brought everywhere is deleted at one replica.
-		second = append(second, s.extra(2_000_000+i, (i+1)%n, opDelete, provedKey(i), plan.over))
+		second = append(second, s.extra(2_000_000+i, (i+1)%n, OpDelete, provedKey(i), plan.over))
 		// The metadata of others are edited: the ETag stays as it was.
-		second = append(second, s.extra(7_000_000+i, i%n, opEdit, editedKey(i), plan.over))
+		second = append(second, s.extra(7_000_000+i, i%n, OpEdit, editedKey(i), plan.over))
 		// What nobody knows of is put at two replicas.
-		second = append(second, s.extra(3_000_000+i, i%n, opPut, unprovedKey(i), plan.over))
-		second = append(second, s.extra(4_000_000+i, (i+1)%n, opPut, unprovedKey(i), plan.over))
+		second = append(second, s.extra(3_000_000+i, i%n, OpPut, unprovedKey(i), plan.over))
+		second = append(second, s.extra(4_000_000+i, (i+1)%n, OpPut, unprovedKey(i), plan.over))
 	}
 	if err := s.work(ctx, second, progress); err != nil {
 		return nil, err
 	}
-	var third []operation
+	var third []Operation
 	for i := range deletePairs { // and deleted at one of the two
-		third = append(third, s.extra(5_000_000+i, i%len(s.replicas), opDelete, unprovedKey(i), 0))
+		third = append(third, s.extra(5_000_000+i, i%len(s.replicas), OpDelete, unprovedKey(i), 0))
 	}
 	if err := s.work(ctx, third, progress); err != nil {
 		return nil, err
@@ -72,12 +72,12 @@ func (s *stage) withoutEvents(ctx context.Context, sum *summary, progress io.Wri
 	}, nil
 }
 
-func (s *stage) extra(number, replica int, k kind, key string, at time.Duration) operation {
-	return operation{number: number, at: at, replica: replica, kind: k, key: key, size: 512, conditional: true, contentType: "text/plain", note: "delete"}
+func (s *Stage) extra(number, replica int, k Kind, key string, at time.Duration) Operation {
+	return Operation{Number: number, At: at, Replica: replica, Kind: k, Key: key, Size: 512, Conditional: true, ContentType: "text/plain", Note: "delete"}
 }
 
 // checkDeletes asserts which deletes were propagated, and that edits were.
-func (s *stage) checkDeletes(objects map[string]full) (faults []string) {
+func (s *Stage) checkDeletes(objects map[string]full) (faults []string) {
 	for i := range deletePairs {
 		if o, ok := objects[provedKey(i)]; ok {
 			faults = append(faults, fmt.Sprintf("%q was in sync and then deleted, and is there: %+v", provedKey(i), o))

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"cmp"
@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// kind of an operation.
-type kind string
+// Kind of an operation.
+type Kind string
 
 // The kinds. Which one is done in the end depends on what is there: deleting, copying or editing what is absent puts it instead.
 const (
-	opPut       kind = "put"
-	opDelete    kind = "delete"
-	opCopy      kind = "copy"
-	opEdit      kind = "edit"
-	opMultipart kind = "multipart"
+	OpPut       Kind = "put"
+	OpDelete    Kind = "delete"
+	OpCopy      Kind = "copy"
+	OpEdit      Kind = "edit"
+	OpMultipart Kind = "multipart"
 )
 
-// operation is one planned operation of the workload. Its number is its identity.
-type operation struct {
-	number      int
-	at          time.Duration // after the start of the workload
-	replica     int
-	kind        kind
-	key         string
-	from        string // copy: the source key
-	size        int
-	conditional bool // If-Match what was seen just before
-	keepMeta    bool // copy: the metadata of the source are kept, those of bucketmesh with them
-	contentType string
-	note        string
+// Operation is one planned operation of the workload. Its number is its identity.
+type Operation struct {
+	Number      int
+	At          time.Duration // after the start of the workload
+	Replica     int
+	Kind        Kind
+	Key         string
+	From        string // copy: the source key
+	Size        int
+	Conditional bool // If-Match what was seen just before
+	KeepMeta    bool // copy: the metadata of the source are kept, those of bucketmesh with them
+	ContentType string
+	Note        string
 }
 
 // planOptions say what is planned.
@@ -52,60 +52,60 @@ var contentTypes = []string{"text/plain", "application/json", "application/octet
 // makePlan draws the operations from the seed. Keys are skewed, so that some are written all the time, and one operation in twelve
 // has a twin: another replica writes the same key at the same moment. Without that, replication would be too quick for
 // conflicts.
-func makePlan(o planOptions) []operation {
+func makePlan(o planOptions) []Operation {
 	r := rand.New(rand.NewPCG(o.seed, uint64(o.first)))
-	ops := make([]operation, 0, o.count)
+	ops := make([]Operation, 0, o.count)
 	for len(ops) < o.count {
 		op := drawOperation(r, &o)
 		ops = append(ops, op)
 		if r.IntN(12) == 0 && len(ops) < o.count {
 			twin := drawOperation(r, &o)
-			twin.key, twin.at = op.key, op.at+time.Duration(r.IntN(8))*time.Millisecond
-			twin.replica = (op.replica + 1 + r.IntN(len(o.replicas)-1)) % len(o.replicas)
+			twin.Key, twin.At = op.Key, op.At+time.Duration(r.IntN(8))*time.Millisecond
+			twin.Replica = (op.Replica + 1 + r.IntN(len(o.replicas)-1)) % len(o.replicas)
 			ops = append(ops, twin)
 		}
 	}
-	slices.SortStableFunc(ops, func(a, b operation) int { return cmp.Compare(a.at, b.at) })
+	slices.SortStableFunc(ops, func(a, b Operation) int { return cmp.Compare(a.At, b.At) })
 	for _, i := range r.Perm(len(ops))[:min(o.multipart, len(ops))] {
-		ops[i].kind, ops[i].size = opMultipart, largeSize
-		ops[i].key = o.keys[r.IntN(max(1, len(o.keys)/16))] // few keys are large, or copies would take all the time
+		ops[i].Kind, ops[i].Size = OpMultipart, largeSize
+		ops[i].Key = o.keys[r.IntN(max(1, len(o.keys)/16))] // few keys are large, or copies would take all the time
 	}
 	for i := range ops {
 		op := &ops[i]
-		op.number = o.first + i
-		switch t := o.replicas[op.replica]; {
+		op.Number = o.first + i
+		switch t := o.replicas[op.Replica]; {
 		case t.versioned:
 		case t.exact:
-			op.conditional = true
+			op.Conditional = true
 		default:
-			op.conditional, op.keepMeta = true, false
-			if op.kind == opCopy { // the server does not know conditions on the target of a copy: it has to be a new key
-				op.key = fmt.Sprintf("copies/%06d.bin", op.number)
+			op.Conditional, op.KeepMeta = true, false
+			if op.Kind == OpCopy { // the server does not know conditions on the target of a copy: it has to be a new key
+				op.Key = fmt.Sprintf("copies/%06d.bin", op.Number)
 			}
 		}
 	}
 	return ops
 }
 
-func drawOperation(r *rand.Rand, o *planOptions) operation {
-	op := operation{
-		at: time.Duration(r.Int64N(int64(o.over) + 1)), replica: r.IntN(len(o.replicas)), key: drawKey(r, o.keys), from: drawKey(r, o.keys),
-		conditional: r.IntN(2) == 0, keepMeta: r.IntN(3) == 0,
-		contentType: contentTypes[r.IntN(len(contentTypes))], note: fmt.Sprintf("n %x", r.Uint32()),
+func drawOperation(r *rand.Rand, o *planOptions) Operation {
+	op := Operation{
+		At: time.Duration(r.Int64N(int64(o.over) + 1)), Replica: r.IntN(len(o.replicas)), Key: drawKey(r, o.keys), From: drawKey(r, o.keys),
+		Conditional: r.IntN(2) == 0, KeepMeta: r.IntN(3) == 0,
+		ContentType: contentTypes[r.IntN(len(contentTypes))], Note: fmt.Sprintf("n %x", r.Uint32()),
 	}
 	switch n := r.IntN(100); {
 	case n < 56:
-		op.kind = opPut
+		op.Kind = OpPut
 	case n < 70:
-		op.kind = opDelete
+		op.Kind = OpDelete
 	case n < 84:
-		op.kind = opEdit
+		op.Kind = OpEdit
 	default:
-		op.kind = opCopy
+		op.Kind = OpCopy
 	}
-	op.size = smallest + r.IntN(8<<10)
+	op.Size = smallest + r.IntN(8<<10)
 	if r.IntN(20) == 0 {
-		op.size = 64<<10 + r.IntN(1<<20)
+		op.Size = 64<<10 + r.IntN(1<<20)
 	}
 	return op
 }

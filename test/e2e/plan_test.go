@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"reflect"
@@ -23,27 +23,27 @@ func TestPlanFollowsFromTheSeed(t *testing.T) {
 
 func TestPlanHasEverythingEverywhere(t *testing.T) {
 	o := testPlan(1)
-	seen := map[int]map[kind]int{0: {}, 1: {}, 2: {}}
+	seen := map[int]map[Kind]int{0: {}, 1: {}, 2: {}}
 	conditional := map[bool]int{}
 	races := 0
 	ops := makePlan(o)
 	for i, op := range ops {
-		seen[op.replica][op.kind]++
-		conditional[op.conditional]++
-		if op.number != i {
-			t.Fatalf("operation %d is at %d", op.number, i)
+		seen[op.Replica][op.Kind]++
+		conditional[op.Conditional]++
+		if op.Number != i {
+			t.Fatalf("operation %d is at %d", op.Number, i)
 		}
-		if on := o.replicas[op.replica]; !on.versioned && (!op.conditional || !on.exact && op.kind == opCopy && slices.Contains(o.keys, op.key)) {
+		if on := o.replicas[op.Replica]; !on.versioned && (!op.Conditional || !on.exact && op.Kind == OpCopy && slices.Contains(o.keys, op.Key)) {
 			t.Errorf("operation %d is not guarded: %+v", i, op)
 		}
 		for _, other := range ops[i+1 : min(i+4, len(ops))] {
-			if other.key == op.key && other.replica != op.replica && other.at-op.at < 10*time.Millisecond {
+			if other.Key == op.Key && other.Replica != op.Replica && other.At-op.At < 10*time.Millisecond {
 				races++
 			}
 		}
 	}
 	for r, kinds := range seen {
-		for _, k := range []kind{opPut, opDelete, opCopy, opEdit, opMultipart} {
+		for _, k := range []Kind{OpPut, OpDelete, OpCopy, OpEdit, OpMultipart} {
 			if kinds[k] == 0 {
 				t.Errorf("replica %d has no %s", r, k)
 			}

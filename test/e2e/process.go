@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -9,17 +9,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
 
-// program is the built command line with its configuration. At most one "up" of it runs at a time.
-type program struct {
-	binary string
+// Program is the built command line with its configuration. At most one "up" of it runs at a time.
+type Program struct {
+	binary string   // that is run as "up"
+	cli    string   // that answers everything else
 	group  string   // the configuration file
 	data   string   // of the one process
 	listen string   // where the normalizer listens
 	state  []string // arguments that choose the state store
+	args   []string // more arguments of "up"
 	env    []string
 	logs   string // folder
 
@@ -30,15 +33,15 @@ type program struct {
 	log    *os.File
 }
 
-// start runs "bucketmesh up" and does not wait until it is ready.
-func (p *program) start(ctx context.Context) error {
+// Start runs "bucketmesh up", with more arguments if there are any, and does not wait until it is ready.
+func (p *Program) Start(ctx context.Context, more ...string) error {
 	p.starts++
 	log, err := os.OpenFile(filepath.Join(p.logs, "up.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
 	fmt.Fprintf(log, "--- start %d at %s\n", p.starts, time.Now().Format(time.RFC3339Nano))
-	args := append([]string{"up", "-f", p.group, "--data", p.data, "--listen", p.listen}, p.state...)
+	args := slices.Concat([]string{"up", "-f", p.group, "--data", p.data, "--listen", p.listen}, p.state, p.args, more)
 	p.cmd = exec.CommandContext(ctx, p.binary, args...)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -53,8 +56,8 @@ func (p *program) start(ctx context.Context) error {
 	return nil
 }
 
-// ready waits until the process says that it takes notifications.
-func (p *program) ready(ctx context.Context) error {
+// Ready waits until the process says that it takes notifications.
+func (p *Program) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	for {
@@ -80,8 +83,8 @@ func (p *program) ready(ctx context.Context) error {
 	}
 }
 
-// kill is kill -9, and waits until the process is gone.
-func (p *program) kill() error {
+// Kill is kill -9, and waits until the process is gone.
+func (p *Program) Kill() error {
 	if p.cmd == nil {
 		return nil
 	}
@@ -92,8 +95,8 @@ func (p *program) kill() error {
 	return p.reap(err)
 }
 
-// stop is SIGTERM, and waits until the process is gone.
-func (p *program) stop(ctx context.Context) error {
+// Stop is SIGTERM, and waits until the process is gone.
+func (p *Program) Stop(ctx context.Context) error {
 	if p.cmd == nil {
 		return nil
 	}
@@ -108,21 +111,21 @@ func (p *program) stop(ctx context.Context) error {
 	return p.reap(err)
 }
 
-func (p *program) reap(err error) error {
+func (p *Program) reap(err error) error {
 	<-p.gone
 	p.cmd = nil
 	return errors.Join(err, p.log.Close())
 }
 
 // run carries out another command of the program. Its output goes to a log and is returned.
-func (p *program) run(ctx context.Context, limit time.Duration, args ...string) ([]byte, error) {
+func (p *Program) run(ctx context.Context, limit time.Duration, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	log, err := os.OpenFile(filepath.Join(p.logs, args[0]+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, p.binary, append(append(args, "-f", p.group, "--data", p.data), p.state...)...)
+	cmd := exec.CommandContext(ctx, p.cli, append(append(args, "-f", p.group, "--data", p.data), p.state...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	var out limitedBuffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(log, &out), log

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// summary of a run.
-type summary struct {
+// Summary of a run.
+type Summary struct {
 	Seed           uint64          `json:"seed"`
 	State          string          `json:"state"`
 	NoEvents       bool            `json:"noEvents"`
@@ -38,7 +38,7 @@ type summary struct {
 	Status         json.RawMessage `json:"status,omitempty"` // bucketmesh's own word: requests, state, events
 }
 
-func (m *summary) fill(s *stage, e *evidence, verdicts []verdict, faults []string) {
+func (m *Summary) fill(s *Stage, e *evidence, verdicts []verdict, faults []string) {
 	counts := s.ledger.counts()
 	m.Attempts, m.Refused, m.Unknown = len(e.writes), counts[refused], counts[unknown]
 	m.Acknowledged, m.Objects, m.Faults = map[string]int{}, len(e.current), append(m.Faults, faults...)
@@ -73,7 +73,7 @@ func (m *summary) fill(s *stage, e *evidence, verdicts []verdict, faults []strin
 }
 
 // report prints the summary. Anything lost or at fault is an error.
-func (m *summary) report(out io.Writer, format string) error {
+func (m *Summary) report(out io.Writer, format string) error {
 	if format == "json" {
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
@@ -89,7 +89,7 @@ func (m *summary) report(out io.Writer, format string) error {
 	return nil
 }
 
-func (m *summary) print(out io.Writer) {
+func (m *Summary) print(out io.Writer) {
 	for _, e := range m.Evidence {
 		fmt.Fprintln(out, e)
 	}

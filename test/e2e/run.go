@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -16,25 +16,25 @@ import (
 const exitPartial = 4
 
 // run is one whole run at a fleet of servers.
-func run(ctx context.Context, o options, f fleet, getenv func(string) string, out, progress io.Writer) (err error) {
+func run(ctx context.Context, o options, f Fleet, getenv func(string) string, out, progress io.Writer) (err error) {
 	if err := o.defaults(); err != nil {
 		return err
 	}
-	s := &stage{options: o, locks: map[string]*keyLocks{}, ledger: &ledger{}}
-	defer func() { err = errors.Join(err, s.close()) }()
+	s := &Stage{options: o, locks: map[string]*keyLocks{}, ledger: &ledger{}}
+	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.setUp(ctx, f, getenv); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := s.program.start(ctx); err != nil {
+	if err := s.Program.Start(ctx); err != nil {
 		return err
 	}
 	defer func() {
-		if s.program.cmd != nil {
-			err = errors.Join(err, s.program.stop(context.WithoutCancel(ctx)))
+		if s.Program.cmd != nil {
+			err = errors.Join(err, s.Program.Stop(context.WithoutCancel(ctx)))
 		}
 	}()
-	if err := s.program.ready(ctx); err != nil {
+	if err := s.Program.Ready(ctx); err != nil {
 		return err
 	}
 	if s.grid != nil {
@@ -42,7 +42,7 @@ func run(ctx context.Context, o options, f fleet, getenv func(string) string, ou
 			return err
 		}
 	}
-	sum := &summary{Seed: o.seed, State: o.state, NoEvents: o.noEvents}
+	sum := &Summary{Seed: o.seed, State: o.state, NoEvents: o.noEvents}
 	var asserts []string
 	if o.noEvents {
 		asserts, err = s.withoutEvents(ctx, sum, progress)
@@ -68,14 +68,14 @@ func run(ctx context.Context, o options, f fleet, getenv func(string) string, ou
 	s.inspect(ctx, sum)
 	s.askGrid(sum)
 	sum.Seconds = time.Since(began).Seconds()
-	if err := s.program.stop(ctx); err != nil {
+	if err := s.Program.Stop(ctx); err != nil {
 		sum.Faults = append(sum.Faults, err.Error())
 	}
 	return sum.report(out, o.output)
 }
 
 // withEvents is the workload with notifications, and with kills if there are to be any.
-func (s *stage) withEvents(ctx context.Context, sum *summary, progress io.Writer) error {
+func (s *Stage) withEvents(ctx context.Context, sum *Summary, progress io.Writer) error {
 	fmt.Fprintf(progress, "%d operations over %s, seed %d, %d kills, state in %s\n", s.ops, s.over, s.seed, s.kills, s.state)
 	ops := makePlan(planOptions{
 		seed: s.seed, count: s.ops, first: 1, replicas: s.traits(), multipart: s.multipart, keys: keySpace(s.keys), over: s.over,
@@ -84,7 +84,7 @@ func (s *stage) withEvents(ctx context.Context, sum *summary, progress io.Writer
 	g.Go(func() error { return s.work(gctx, ops, progress) })
 	if s.kills > 0 {
 		g.Go(func() (err error) {
-			k := &killer{program: s.program, seed: s.seed, kills: s.kills, over: s.over, progress: progress}
+			k := &killer{program: s.Program, seed: s.seed, kills: s.kills, over: s.over, progress: progress}
 			sum.Kills, err = k.run(ctx)
 			return err
 		})
@@ -100,14 +100,14 @@ func (s *stage) withEvents(ctx context.Context, sum *summary, progress io.Writer
 	return s.sync(ctx, progress)
 }
 
-func (s *stage) work(ctx context.Context, ops []operation, progress io.Writer) error {
+func (s *Stage) work(ctx context.Context, ops []Operation, progress io.Writer) error {
 	w := &workload{seed: s.seed, replicas: s.replicas, ledger: s.ledger, progress: progress, locks: s.locks}
 	return w.run(ctx, ops)
 }
 
-func (s *stage) sync(ctx context.Context, progress io.Writer) error {
+func (s *Stage) sync(ctx context.Context, progress io.Writer) error {
 	fmt.Fprintln(progress, "bucketmesh sync")
-	_, err := s.program.run(ctx, s.limit, "sync")
+	_, err := s.Program.run(ctx, s.limit, "sync")
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() == exitPartial {
 		fmt.Fprintln(progress, "  some keys are left over; they are tried again by themselves")
 		return nil // whether they are is what is checked next
@@ -116,7 +116,7 @@ func (s *stage) sync(ctx context.Context, progress io.Writer) error {
 }
 
 // check judges every acknowledged content.
-func (s *stage) check(ctx context.Context, settled *settled, sum *summary) error {
+func (s *Stage) check(ctx context.Context, settled *settled, sum *Summary) error {
 	e := &evidence{writes: s.ledger.all(), history: map[string]map[string][]stored{}, exact: map[string]bool{}}
 	e.current, e.kept = conflictCopies(settled.objects)
 	for _, r := range s.replicas {
@@ -143,7 +143,7 @@ func (s *stage) check(ctx context.Context, settled *settled, sum *summary) error
 // source, which an edit of the source's metadata does not change. The history knows what was really copied.
 func withTrueIdentity(e *evidence) []write {
 	for i, w := range e.writes {
-		if w.kind != opCopy || w.outcome != acked {
+		if w.kind != OpCopy || w.outcome != acked {
 			continue
 		}
 		for _, v := range e.history[w.replica][w.key] {
@@ -156,8 +156,8 @@ func withTrueIdentity(e *evidence) []write {
 }
 
 // atFault adds where to find what bucketmesh itself says to a failure.
-func (s *stage) atFault(ctx context.Context, err error) error {
-	if _, serr := s.program.run(ctx, 30*time.Second, "status", "--output", "json"); serr != nil {
+func (s *Stage) atFault(ctx context.Context, err error) error {
+	if _, serr := s.Program.run(ctx, 30*time.Second, "status", "--output", "json"); serr != nil {
 		return errors.Join(err, serr)
 	}
 	return fmt.Errorf("%w\nwhat bucketmesh says: %s", err, filepath.Join(s.dir, "status.log"))

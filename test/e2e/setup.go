@@ -1,6 +1,7 @@
-package main
+package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,10 @@ type options struct {
 	over, limit                 time.Duration
 	output                      string
 	dir, binary                 string
+
+	name string   // of the group, and of all its buckets and containers; e2e if empty
+	args []string // more arguments of the program
+	cli  string   // the program that is asked; the one under test if empty
 }
 
 func (o *options) defaults() error {
@@ -39,6 +44,9 @@ func (o *options) defaults() error {
 	if o.ops < 1 || o.keys < 40 || o.kills < 0 || o.multipart < 0 {
 		return errors.New("--ops must be at least 1, --keys at least 40, --kill and --multipart not negative")
 	}
+	if o.name == "" {
+		o.name = "e2e"
+	}
 	if o.over == 0 {
 		o.over = max(60*time.Second, time.Duration(o.kills)*4*time.Second)
 	}
@@ -51,14 +59,11 @@ func (o *options) defaults() error {
 // credentialsName is what the group calls the credentials.
 const credentialsName = "E2E"
 
-// bucketName is that of all buckets and containers.
-const bucketName = "e2e"
-
-// stage is a run with everything set up.
-type stage struct {
+// Stage is a run with everything set up.
+type Stage struct {
 	options
 	replicas []*replica
-	program  *program
+	Program  *Program
 	gate     *gate               // only without events
 	grid     *emulator.EventGrid // only with Azure
 	locks    map[string]*keyLocks
@@ -87,11 +92,11 @@ func (e *environment) complete() error {
 	return nil
 }
 
-// fleet adds the replicas of a mode to a stage.
-type fleet func(ctx context.Context, s *stage, env *environment) error
+// Fleet adds the replicas of a mode to a stage.
+type Fleet func(ctx context.Context, s *Stage, env *environment) error
 
 // setUp makes buckets and configuration.
-func (s *stage) setUp(ctx context.Context, f fleet, getenv func(string) string) error {
+func (s *Stage) setUp(ctx context.Context, f Fleet, getenv func(string) string) error {
 	env := &environment{getenv: getenv}
 	access, secret := env.need("BUCKETMESH_TEST_S3_ACCESS_KEY"), env.need("BUCKETMESH_TEST_S3_SECRET_KEY")
 	notify, token := env.need("BUCKETMESH_E2E_NORMALIZER_ADDR"), env.need("BUCKETMESH_E2E_NOTIFY_TOKEN")
@@ -103,8 +108,8 @@ func (s *stage) setUp(ctx context.Context, f fleet, getenv func(string) string) 
 	if s.state == "postgres" {
 		state = []string{"--state", env.need("BUCKETMESH_TEST_POSTGRES")}
 	}
-	s.program = &program{
-		binary: s.binary, group: filepath.Join(s.dir, "group.yaml"), data: filepath.Join(s.dir, "data"), listen: listen, state: state, logs: s.dir,
+	s.Program = &Program{
+		binary: s.binary, cli: cmp.Or(s.cli, s.binary), group: filepath.Join(s.dir, "group.yaml"), data: filepath.Join(s.dir, "data"), listen: listen, state: state, args: s.args, logs: s.dir,
 		env: []string{
 			"BUCKETMESH_" + credentialsName + "_ACCESS_KEY_ID=" + access,
 			"BUCKETMESH_" + credentialsName + "_SECRET_ACCESS_KEY=" + secret,
@@ -117,7 +122,7 @@ func (s *stage) setUp(ctx context.Context, f fleet, getenv func(string) string) 
 	if err := f(ctx, s, env); err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.program.group, []byte(groupFile(s.replicas)), 0o600); err != nil {
+	if err := os.WriteFile(s.Program.group, []byte(groupFile(s.name, s.replicas)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	for _, r := range s.replicas {
@@ -136,7 +141,7 @@ func (s *stage) setUp(ctx context.Context, f fleet, getenv func(string) string) 
 }
 
 // add puts a replica on the stage.
-func (s *stage) add(r *replica) {
+func (s *Stage) add(r *replica) {
 	s.replicas = append(s.replicas, r)
 	if !r.versioned && !r.exact {
 		s.locks[r.name] = &keyLocks{}
@@ -144,17 +149,17 @@ func (s *stage) add(r *replica) {
 }
 
 // addS3 puts a bucket at MinIO or versitygw on the stage.
-func (s *stage) addS3(env *environment, name, dialect, endpoint string, versioned bool, arns ...string) {
+func (s *Stage) addS3(env *environment, name, dialect, endpoint string, versioned bool, arns ...string) {
 	client := newS3Client(endpoint, env.need("BUCKETMESH_TEST_S3_ACCESS_KEY"), env.need("BUCKETMESH_TEST_S3_SECRET_KEY"))
 	s.add(&replica{
-		traits: traits{versioned: versioned}, name: name, from: endpoint + "/" + bucketName,
-		url:    fmt.Sprintf("s3://%s?endpoint=%s&dialect=%s&credentials=%s", bucketName, endpoint, dialect, credentialsName),
-		bucket: &s3Bucket{name, endpoint, bucketName, versioned, arns, client},
+		traits: traits{versioned: versioned}, name: name, from: endpoint + "/" + s.name,
+		url:    fmt.Sprintf("s3://%s?endpoint=%s&dialect=%s&credentials=%s", s.name, endpoint, dialect, credentialsName),
+		bucket: &s3Bucket{name, endpoint, s.name, versioned, arns, client},
 	})
 }
 
-// s3Fleet is two MinIO and a versitygw.
-func s3Fleet(_ context.Context, s *stage, env *environment) error {
+// S3 is two MinIO and a versitygw.
+func S3(_ context.Context, s *Stage, env *environment) error {
 	arns := []string{env.need("BUCKETMESH_E2E_MINIO_ARN_FAST"), env.need("BUCKETMESH_E2E_MINIO_ARN_DURABLE")}
 	s.addS3(env, "minio-a", "minio", env.need("BUCKETMESH_TEST_MINIO_A"), true, arns...)
 	s.addS3(env, "minio-b", "minio", env.need("BUCKETMESH_TEST_MINIO_B"), true, arns...)
@@ -163,7 +168,7 @@ func s3Fleet(_ context.Context, s *stage, env *environment) error {
 }
 
 // traits of the replicas.
-func (s *stage) traits() []traits {
+func (s *Stage) traits() []traits {
 	all := make([]traits, len(s.replicas))
 	for i, r := range s.replicas {
 		all[i] = r.traits
@@ -171,8 +176,8 @@ func (s *stage) traits() []traits {
 	return all
 }
 
-// close ends what the stage started, the last first.
-func (s *stage) close() (err error) {
+// Close ends what the stage started, the last first.
+func (s *Stage) Close() (err error) {
 	for _, stop := range slices.Backward(s.stops) {
 		err = errors.Join(err, stop())
 	}
@@ -180,9 +185,9 @@ func (s *stage) close() (err error) {
 }
 
 // groupFile is the configuration under test. The brake of mass deletes is off: the workload deletes much of what there is.
-func groupFile(replicas []*replica) string {
+func groupFile(name string, replicas []*replica) string {
 	var b strings.Builder
-	b.WriteString("apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata:\n  name: e2e\nspec:\n  replicas:\n")
+	fmt.Fprintf(&b, "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata:\n  name: %s\nspec:\n  replicas:\n", name)
 	for _, r := range replicas {
 		fmt.Fprintf(&b, "  - name: %s\n    url: %s\n    mode: ReadWrite\n", r.name, r.url)
 		if r.pull != "" {

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -22,17 +22,17 @@ type workload struct {
 }
 
 // run starts each operation at its time, or as soon as a writer of its replica is free.
-func (w *workload) run(ctx context.Context, ops []operation) error {
+func (w *workload) run(ctx context.Context, ops []Operation) error {
 	g, ctx := errgroup.WithContext(ctx)
-	queues := make([]chan operation, len(w.replicas))
+	queues := make([]chan Operation, len(w.replicas))
 	for i, r := range w.replicas {
-		queues[i] = make(chan operation, writersPerReplica)
+		queues[i] = make(chan Operation, writersPerReplica)
 		for range writersPerReplica {
 			wr := &writer{seed: w.seed, replica: r, ledger: w.ledger, locks: w.locks[r.name]}
 			g.Go(func() error {
 				for op := range queues[i] {
 					if err := wr.run(ctx, op); err != nil {
-						return fmt.Errorf("operation %d: %w", op.number, err)
+						return fmt.Errorf("operation %d: %w", op.Number, err)
 					}
 				}
 				return nil
@@ -50,14 +50,14 @@ func (w *workload) run(ctx context.Context, ops []operation) error {
 	return g.Wait()
 }
 
-func (w *workload) dispatch(ctx context.Context, ops []operation, queues []chan operation) error {
+func (w *workload) dispatch(ctx context.Context, ops []Operation, queues []chan Operation) error {
 	start, reported := time.Now(), time.Now()
 	for i, op := range ops {
-		if err := pause(ctx, op.at-time.Since(start)); err != nil {
+		if err := pause(ctx, op.At-time.Since(start)); err != nil {
 			return err
 		}
 		select {
-		case queues[op.replica] <- op:
+		case queues[op.Replica] <- op:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

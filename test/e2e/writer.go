@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -23,9 +23,9 @@ type writer struct {
 }
 
 // run carries out one operation. An error is a fault of the harness or of a server, not a refused condition.
-func (w *writer) run(ctx context.Context, op operation) error {
+func (w *writer) run(ctx context.Context, op Operation) error {
 	if w.locks != nil {
-		defer w.locks.lock(op.key)()
+		defer w.locks.lock(op.Key)()
 	}
 	for range maxAttempts {
 		done, err := w.attempt(ctx, op)
@@ -37,23 +37,23 @@ func (w *writer) run(ctx context.Context, op operation) error {
 }
 
 // attempt looks, writes and records. It is not done if the condition did not hold.
-func (w *writer) attempt(ctx context.Context, op operation) (done bool, err error) {
-	seen, err := w.replica.look(ctx, op.key)
+func (w *writer) attempt(ctx context.Context, op Operation) (done bool, err error) {
+	seen, err := w.replica.look(ctx, op.Key)
 	if err != nil {
 		return false, err
 	}
 	rec := write{
-		op: op.number, kind: op.kind, replica: w.replica.name, key: op.key, body: op.number, meta: op.number,
-		seen: seen, conditional: op.conditional,
+		op: op.Number, kind: op.Kind, replica: w.replica.name, key: op.Key, body: op.Number, meta: op.Number,
+		seen: seen, conditional: op.Conditional,
 	}
 	var source sight
-	if op.kind == opCopy {
-		if source, err = w.replica.look(ctx, op.from); err != nil {
+	if op.Kind == OpCopy {
+		if source, err = w.replica.look(ctx, op.From); err != nil {
 			return false, err
 		}
 	}
-	if !seen.present && (op.kind == opDelete || op.kind == opEdit) || op.kind == opCopy && (!source.present || op.from == op.key) {
-		rec.kind = opPut
+	if !seen.present && (op.Kind == OpDelete || op.Kind == OpEdit) || op.Kind == OpCopy && (!source.present || op.From == op.Key) {
+		rec.kind = OpPut
 	}
 	rec.started = time.Now()
 	out, err := w.carryOut(ctx, op, source, &rec)
@@ -73,37 +73,37 @@ func (w *writer) attempt(ctx context.Context, op operation) (done bool, err erro
 		return true, ctx.Err()
 	case status == http.StatusPreconditionFailed || status == http.StatusConflict || status == http.StatusNotFound:
 		return false, nil
-	case rec.kind == opMultipart && lostBlocks(err):
+	case rec.kind == OpMultipart && lostBlocks(err):
 		return false, nil
 	}
 	return true, err // e.g. a key or a header that the server does not take: the workload is wrong
 }
 
 // carryOut sends the write and completes the record of what was asked for.
-func (w *writer) carryOut(ctx context.Context, op operation, source sight, rec *write) (written, error) {
-	p := properties{op.contentType, map[string]string{metaOp: strconv.Itoa(op.number), metaBody: strconv.Itoa(op.number), metaNote: op.note}}
+func (w *writer) carryOut(ctx context.Context, op Operation, source sight, rec *write) (written, error) {
+	p := properties{op.ContentType, map[string]string{metaOp: strconv.Itoa(op.Number), metaBody: strconv.Itoa(op.Number), metaNote: op.Note}}
 	switch rec.kind {
-	case opDelete: // blind where the bucket has versions: MinIO ignores a condition
+	case OpDelete: // blind where the bucket has versions: MinIO ignores a condition
 		rec.conditional = !w.replica.versioned
-		return w.replica.remove(ctx, op.key, condition{rec.conditional, rec.seen})
-	case opEdit:
+		return w.replica.remove(ctx, op.Key, condition{rec.conditional, rec.seen})
+	case OpEdit:
 		rec.body, rec.conditional = rec.seen.body, true
 		p.meta[metaBody] = strconv.Itoa(rec.body)
-		return w.replica.edit(ctx, op.key, rec.seen, p)
-	case opCopy:
+		return w.replica.edit(ctx, op.Key, rec.seen, p)
+	case OpCopy:
 		rec.body, rec.conditional = source.body, w.replica.exact
 		c := condition{rec.conditional, rec.seen}
-		if op.keepMeta {
+		if op.KeepMeta {
 			rec.meta = source.op
-			return w.replica.copy(ctx, op.key, op.from, source, nil, c)
+			return w.replica.copy(ctx, op.Key, op.From, source, nil, c)
 		}
 		p.meta[metaBody] = strconv.Itoa(rec.body)
-		return w.replica.copy(ctx, op.key, op.from, source, &p, c)
-	case opMultipart:
-		return w.replica.putLarge(ctx, op.key, bodyOf(w.seed, op.number, op.size), p, condition{rec.conditional, rec.seen})
-	case opPut:
+		return w.replica.copy(ctx, op.Key, op.From, source, &p, c)
+	case OpMultipart:
+		return w.replica.putLarge(ctx, op.Key, bodyOf(w.seed, op.Number, op.Size), p, condition{rec.conditional, rec.seen})
+	case OpPut:
 	}
-	return w.replica.put(ctx, op.key, bodyOf(w.seed, op.number, min(op.size, 4<<20)), p, condition{rec.conditional, rec.seen})
+	return w.replica.put(ctx, op.Key, bodyOf(w.seed, op.Number, min(op.Size, 4<<20)), p, condition{rec.conditional, rec.seen})
 }
 
 // lostBlocks: at Azure, blocks wait at the key. Another write of it threw them away, or those of another upload (it may have been

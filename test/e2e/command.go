@@ -1,35 +1,16 @@
-// Command e2e is the end-to-end proof on real servers: users write to all replicas of a group with the provider's plain SDK
-// while "bucketmesh up" runs, is killed, or hears of nothing. Then the replicas are read independently and must be equal,
-// and every content that a server ever acknowledged must be current, overwritten by a user who had seen it, or kept. It is
-// started by hack/e2e.sh, which starts the servers; docs/testing.md says what each mode proves.
-//
-// It exits with 1 and the full evidence if anything is not so.
-package main
+package e2e
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "FAIL:", err)
-		stop()
-		os.Exit(1)
-	}
-}
-
-func command() *cobra.Command {
+// Command is the command line of the end-to-end run.
+func Command() *cobra.Command {
 	root := &cobra.Command{Use: "e2e", Short: "End-to-end proof on real servers", SilenceUsage: true, SilenceErrors: true}
 	var o options
-	mode := func(use, short string, ops int, f fleet) *cobra.Command {
+	mode := func(use, short string, ops int, f Fleet) *cobra.Command {
 		c := &cobra.Command{
 			Use: use, Short: short, Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,8 +32,8 @@ func command() *cobra.Command {
 		root.AddCommand(c)
 		return c
 	}
-	s3 := mode("s3", "Two MinIO and one versitygw as three ReadWrite replicas", 3000, s3Fleet)
+	s3 := mode("s3", "Two MinIO and one versitygw as three ReadWrite replicas", 3000, S3)
 	s3.Flags().BoolVar(&o.noEvents, "no-events", false, "no notification arrives during the operations; bucketmesh sync has to find them")
-	mode("clouds", "MinIO, versitygw, Cloud Storage (fake-gcs-server) and Azure Blob Storage (Azurite) as four ReadWrite replicas", 4000, cloudsFleet)
+	mode("clouds", "MinIO, versitygw, Cloud Storage (fake-gcs-server) and Azure Blob Storage (Azurite) as four ReadWrite replicas", 4000, Clouds)
 	return root
 }
