@@ -95,6 +95,16 @@ func (p *Program) Kill() error {
 	return p.reap(err)
 }
 
+// Gone is closed when the process has ended.
+func (p *Program) Gone() <-chan struct{} { return p.gone }
+
+// Died is how a process ended that was not asked to.
+func (p *Program) Died() (*os.ProcessState, error) {
+	<-p.gone
+	state := p.cmd.ProcessState
+	return state, p.reap(nil)
+}
+
 // Stop is SIGTERM, and waits until the process is gone.
 func (p *Program) Stop(ctx context.Context) error {
 	if p.cmd == nil {

@@ -72,6 +72,9 @@ func (s *Stage) Judge(ctx context.Context, progress io.Writer) (*Summary, error)
 	return sum, s.check(ctx, settled, sum)
 }
 
+// DeadLetters asks bucketmesh for events that it gave up on: each is a fault.
+func (s *Stage) DeadLetters(ctx context.Context, sum *Summary) error { return s.askDeadLetters(ctx, sum) }
+
 // Inspect asks bucketmesh itself (its program, not the one under test): its status, its events, its dead letters. It says how
 // many conflicts there were.
 func (s *Stage) Inspect(ctx context.Context, sum *Summary) (conflicts int, err error) {

@@ -1,0 +1,6 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func hammerCommand() *cobra.Command    { return &cobra.Command{Use: "hammer"} }
+func registersCommand() *cobra.Command { return &cobra.Command{Use: "registers"} }
