@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 // notifying tells of commits that leave something to do, so that nobody has to poll.
@@ -38,13 +40,17 @@ func (s *notifying) Commit(ctx context.Context, row state.Row, fx state.Effects)
 
 // carryCopies makes conflict copies known. They are objects like any other and go to all replicas, but they were written by
 // the conflict-resolver: should the notification of that write be lost, nobody would ever look at them. It happens before
-// the resolution is stored, so that a crash in between costs a look at most.
+// the resolution is stored, so that a crash in between costs a look at most. A conflict that was superseded may have copies,
+// too, of a resolver that died before its resolution, and no resolution will ever name them.
 func (s *notifying) carryCopies(ctx context.Context, group string, conflicts []state.Conflict) error {
 	var keys []string
 	for _, c := range conflicts {
 		for _, l := range c.Losers {
-			if c.State == "resolved" && l.Copy != "" {
+			switch {
+			case c.State == "resolved" && l.Copy != "":
 				keys = append(keys, l.Copy)
+			case c.State == "superseded" && l.Version.Kind == version.Put:
+				keys = append(keys, policy.CopyKey(c.Key, l.Version.ID))
 			}
 		}
 	}

@@ -79,6 +79,7 @@ type bench struct {
 	metrics *sdkmetric.ManualReader
 	mu      sync.Mutex
 	fault   func(bucket string, op object.Op) error
+	trace   func(reconcile.Point)
 }
 
 func (b *bench) failWith(f func(bucket string, op object.Op) error) {
@@ -104,7 +105,7 @@ func (b *bench) open() error {
 	telemetry := serve.NoTelemetry()
 	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.metrics))
 	b.Worker, err = worker.Open(b.t.Context(), worker.Options{
-		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
+		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Trace: b.trace, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 		Openers: worker.Openers{"mem": func(_ context.Context, r config.Replica, a worker.Access) (driver.Bucket, error) {
 			hook := func(op object.Op, _ string) error {
 				a.OnRequest("HeadObject")

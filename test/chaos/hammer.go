@@ -2,5 +2,4 @@ package main
 
 import "github.com/spf13/cobra"
 
-func hammerCommand() *cobra.Command    { return &cobra.Command{Use: "hammer"} }
-func registersCommand() *cobra.Command { return &cobra.Command{Use: "registers"} }
+func hammerCommand() *cobra.Command { return &cobra.Command{Use: "hammer"} }

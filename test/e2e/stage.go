@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -51,6 +52,19 @@ func MinIOs(_ context.Context, s *Stage, env *environment) error {
 	return env.complete()
 }
 
+// Document is the file with the group.
+func (s *Stage) Document() string { return s.Program.group }
+
+// LookupEnv is the environment of the program: the credentials of the buckets.
+func (s *Stage) LookupEnv(name string) (string, bool) {
+	for _, v := range s.Program.env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
 // Replicas is how many there are; Operation.Replica counts from 0.
 func (s *Stage) Replicas() int { return len(s.replicas) }
 
@@ -73,7 +87,9 @@ func (s *Stage) Judge(ctx context.Context, progress io.Writer) (*Summary, error)
 }
 
 // DeadLetters asks bucketmesh for events that it gave up on: each is a fault.
-func (s *Stage) DeadLetters(ctx context.Context, sum *Summary) error { return s.askDeadLetters(ctx, sum) }
+func (s *Stage) DeadLetters(ctx context.Context, sum *Summary) error {
+	return s.askDeadLetters(ctx, sum)
+}
 
 // Inspect asks bucketmesh itself (its program, not the one under test): its status, its events, its dead letters. It says how
 // many conflicts there were.

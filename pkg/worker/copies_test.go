@@ -1,0 +1,63 @@
+package worker_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+)
+
+type crash struct{}
+
+// The resolver dies between the copy of a loser and the resolution, and a user settles the conflict before anybody comes back to
+// it. No resolution ever names that copy, and its notification may be lost: it must be everywhere all the same.
+func TestCopyOfAConflictThatNobodyResolvedIsCarried(t *testing.T) {
+	b := newBench(t)
+	b.trace = func(p reconcile.Point) {
+		if p.Line == "4c" {
+			panic(crash{})
+		}
+	}
+	b.mustOpen()
+	b.put("one", "k", "of one")
+	b.put("two", "k", "of two")
+	if _, err := b.Engine().Reconcile(t.Context(), "k", nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if _, ok := recover().(crash); !ok {
+				t.Fatal("the resolver did not come to line 4c")
+			}
+		}()
+		_, _ = b.Engine().Resolve(t.Context(), "k")
+	}()
+	if len(b.copies("one"))+len(b.copies("two")) != 1 {
+		t.Fatalf("copies %v and %v, want one", b.copies("one"), b.copies("two"))
+	}
+	b.put("one", "k", "settled")
+	b.put("two", "k", "settled")
+	if _, err := b.Engine().Reconcile(t.Context(), "k", nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if one, two := b.copies("one"), b.copies("two"); len(one) != 1 || len(two) != 1 || one[0] != two[0] {
+		t.Errorf("copies %v and %v, want the same one", one, two)
+	}
+}
+
+func (b *bench) copies(bucket string) (keys []string) {
+	b.t.Helper()
+	page, err := b.buckets[bucket].List(b.t.Context(), &driver.ListOptions{Prefix: policy.CopyPrefix})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, o := range page.Objects {
+		keys = append(keys, strings.TrimPrefix(o.Key, policy.CopyPrefix))
+	}
+	return keys
+}
