@@ -73,6 +73,11 @@ func open(ctx context.Context, openers worker.Openers, r config.Replica, lookup 
 	return capable.WithCapabilities(report.Capabilities), nil
 }
 
+// plainPuts reports whether a put without a condition is one step at the server. A version at MinIO has the time at which its
+// request began: one that had to wait goes below those that overtook it, is acknowledged, and never was what the key held
+// (docs/capabilities.md, note 6).
+func (o opened) plainPuts() bool { return o.name != "minio-a" }
+
 // honoursDeletes reports whether the server itself keeps the condition of a delete: MinIO ignores it. versitygw compares and removes
 // in two steps (docs/capabilities.md, note 1), so its deletes are no part of a register.
 func (o opened) honoursDeletes() bool {

@@ -20,6 +20,7 @@ type registersOptions struct {
 	rounds, clients, keys, ops int
 	limit                      time.Duration
 	versitygwDeletes           bool
+	minioPlain                 bool
 }
 
 func registersCommand() *cobra.Command {
@@ -45,6 +46,7 @@ func registersCommand() *cobra.Command {
 	fs.IntVar(&o.ops, "ops", 60, "requests of each client in one history")
 	fs.DurationVar(&o.limit, "check-within", time.Minute, "time to check one history")
 	fs.BoolVar(&o.versitygwDeletes, "versitygw-deletes", false, "conditional deletes at versitygw, too, which are known to be no single step there")
+	fs.BoolVar(&o.minioPlain, "minio-plain-puts", false, "puts without a condition at MinIO, too, which are known to be no single step there")
 	return c
 }
 
@@ -77,6 +79,7 @@ func registers(ctx context.Context, o registersOptions, getenv func(string) stri
 			h, err := register.Record(ctx, b.bucket, register.Options{
 				Prefix: fmt.Sprintf("round-%d/", round), Seed: o.seed + uint64(round), Clients: o.clients, Keys: o.keys, Ops: o.ops,
 				Deletes: b.honoursDeletes() || o.versitygwDeletes && b.name == "versitygw",
+				Plain:   b.plainPuts() || o.minioPlain,
 			})
 			if err != nil {
 				return results, fmt.Errorf("%s: %w", b.name, err)

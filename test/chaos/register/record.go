@@ -25,6 +25,7 @@ type Options struct {
 	Keys    int
 	Ops     int  // of each client
 	Deletes bool // conditional deletes, too
+	Plain   bool // puts without a condition, too
 }
 
 // recorder is a run of concurrent clients.
@@ -102,7 +103,7 @@ func (c *client) request(ctx context.Context) Operation {
 	switch n := c.rand.IntN(100); {
 	case n < 25 || k.wrong:
 		in.Kind = Read
-	case n < 30:
+	case n < 30 && c.Plain:
 		in.Kind = Put
 	case n < 45 || k.value == Absent:
 		in.Kind = Create
