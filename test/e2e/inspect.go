@@ -73,7 +73,7 @@ func (s *Stage) askStatus(ctx context.Context, m *Summary) error {
 
 func (s *Stage) askDeadLetters(ctx context.Context, m *Summary) error {
 	var letters []json.RawMessage
-	err := s.ask(ctx, &letters, "dead-letters", "list")
+	err := s.ask(ctx, &letters, "dead-letters", "list", "--limit", "100000")
 	for _, l := range letters {
 		m.Faults = append(m.Faults, "a dead letter: "+string(l))
 	}
