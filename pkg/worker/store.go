@@ -47,9 +47,9 @@ func (s *notifying) carryCopies(ctx context.Context, group string, conflicts []s
 	for _, c := range conflicts {
 		for _, l := range c.Losers {
 			switch {
-			case c.State == "resolved" && l.Copy != "":
+			case c.State == state.ConflictResolved && l.Copy != "":
 				keys = append(keys, l.Copy)
-			case c.State == "superseded" && l.Version.Kind == version.Put:
+			case c.State == state.ConflictSuperseded && l.Version.Kind == version.Put:
 				keys = append(keys, policy.CopyKey(c.Key, l.Version.ID))
 			}
 		}
