@@ -78,7 +78,7 @@ func TestOutcomesAreNoted(t *testing.T) {
 		"renamed, the other has to wait": {e: object(t, event.ObjectRenamed, "p/new", rename), ends: []any{reconcile.Settled, busy}, kind: errkind.Conflict},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _, _ := newSync(t)
+			s, _ := newSync(t)
 			n := &notes{}
 			s.Engine, s.Ledger = &outcomes{ends: c.ends}, n
 			err := s.Handle(t.Context(), c.e)
@@ -101,7 +101,7 @@ func TestOutcomesAreNoted(t *testing.T) {
 
 // An event whose outcome is not kept is not acknowledged.
 func TestEventComesAgainUntilItsOutcomeIsKept(t *testing.T) {
-	s, _, _ := newSync(t)
+	s, _ := newSync(t)
 	s.Ledger = &notes{err: errkind.New(errkind.Unavailable, "the disk is full")}
 	if err := s.Handle(t.Context(), object(t, event.ObjectWritten, "p/k", nil)); !errkind.Is(err, errkind.Unavailable) {
 		t.Errorf("%v", err)
@@ -110,7 +110,7 @@ func TestEventComesAgainUntilItsOutcomeIsKept(t *testing.T) {
 
 // An event that fails first and succeeds then counts once, and so does one that is delivered twice.
 func TestDeliveriesOfOneEventCountOnce(t *testing.T) {
-	s, _, _ := newSync(t)
+	s, _ := newSync(t)
 	store := mem.New(func() time.Time { return now })
 	k := ledger.New(store.Ledger(), "media", func(context.Context) (time.Time, error) { return now.Add(time.Hour), nil })
 	if err := k.Begin(t.Context()); err != nil {
