@@ -71,7 +71,7 @@ func (p *Pipeline) Status(ctx context.Context) (Status, error) {
 	if s.DirtyKeys == nil {
 		s.DirtyKeys = []state.Dirty{} // JSON: a list
 	}
-	open, err := p.store.Conflicts(ctx, s.Group, "detected", maxOpen)
+	open, err := p.store.Conflicts(ctx, s.Group, state.ConflictOpen, maxOpen)
 	if err != nil {
 		return s, fmt.Errorf("read conflicts: %w", err)
 	}

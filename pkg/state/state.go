@@ -12,6 +12,7 @@ package state
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -147,9 +148,7 @@ type Conflict struct {
 }
 
 // Open reports that the conflict is not decided yet.
-func (c *Conflict) Open() bool {
-	return c.State == ConflictDetected || c.State == ConflictPending || c.State == ConflictMerging
-}
+func (c *Conflict) Open() bool { return slices.Contains(OpenStates(), c.State) }
 
 // The states of a conflict.
 const (
@@ -159,6 +158,12 @@ const (
 	ConflictResolved   = "resolved"   // decided: the losers are kept
 	ConflictSuperseded = "superseded" // the versions changed before it was decided
 )
+
+// ConflictOpen asks Store.Conflicts for those that are not decided yet, in whatever state.
+const ConflictOpen = "open"
+
+// OpenStates are the states that it stands for.
+func OpenStates() []string { return []string{ConflictDetected, ConflictPending, ConflictMerging} }
 
 // Stats of a group. Conflicts are all records, resolved ones included.
 type Stats struct {
@@ -193,7 +198,7 @@ type Store interface {
 	// Published removes events from the outbox.
 	Published(ctx context.Context, seqs []int64) error
 
-	// Conflicts lists conflict records, newest first; state "" is all.
+	// Conflicts lists conflict records, newest first; state "" is all, and ConflictOpen is those of which Open is true.
 	Conflicts(ctx context.Context, group, state string, limit int) ([]Conflict, error)
 	// Conflict reads one record.
 	Conflict(ctx context.Context, group, id string) (Conflict, error)

@@ -256,7 +256,7 @@ func (s *Store) Conflicts(ctx context.Context, group, st string, limit int) ([]s
 	defer s.mu.Unlock()
 	var out []state.Conflict
 	for k, c := range s.conflicts {
-		if k.group == group && (st == "" || c.State == st) {
+		if k.group == group && (st == "" || slices.Contains(record.States(st), c.State)) {
 			c.Losers = slices.Clone(c.Losers)
 			out = append(out, c)
 		}

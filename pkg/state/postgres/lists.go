@@ -89,8 +89,8 @@ func (s *Store) Conflicts(ctx context.Context, group, st string, limit int) ([]s
 	sql := `SELECT key, doc FROM bm_conflict WHERE grp = $1 ORDER BY detected DESC, id COLLATE "C" DESC LIMIT $2`
 	args := []any{group, record.Limit(limit)}
 	if st != "" {
-		sql = `SELECT key, doc FROM bm_conflict WHERE grp = $1 AND state = $3 ORDER BY detected DESC, id COLLATE "C" DESC LIMIT $2`
-		args = append(args, st)
+		sql = `SELECT key, doc FROM bm_conflict WHERE grp = $1 AND state = ANY ($3) ORDER BY detected DESC, id COLLATE "C" DESC LIMIT $2`
+		args = append(args, record.States(st))
 	}
 	found, err := all(ctx, s, func(r pgx.CollectableRow) (state.Conflict, error) {
 		var key, doc []byte

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -99,7 +100,11 @@ func (s *Store) Published(ctx context.Context, seqs []int64) error {
 func (s *Store) Conflicts(ctx context.Context, group, st string, limit int) ([]state.Conflict, error) {
 	stmt, args := s.read.conflicts, []any{group, record.Limit(limit)}
 	if st != "" {
-		stmt, args = s.read.conflictsIn, append(args, st)
+		states, err := json.Marshal(record.States(st))
+		if err != nil {
+			return nil, classify("list conflicts", err)
+		}
+		stmt, args = s.read.conflictsIn, append(args, string(states))
 	}
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {

@@ -78,7 +78,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		{&r.nextDue, `SELECT min(due) FROM bm_dirty WHERE grp = ?1`},
 		{&r.outbox, `SELECT seq, id, json FROM bm_outbox ORDER BY seq LIMIT ?1`},
 		{&r.conflicts, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 ORDER BY detected DESC, id DESC LIMIT ?2`},
-		{&r.conflictsIn, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 AND state = ?3 ORDER BY detected DESC, id DESC LIMIT ?2`},
+		{&r.conflictsIn, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 AND state IN (SELECT value FROM json_each(?3)) ORDER BY detected DESC, id DESC LIMIT ?2`},
 		{&r.conflict, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 AND id = ?2`},
 		{&r.cursor, `SELECT value FROM bm_cursor WHERE grp = ?1 AND name = ?2`},
 		{&r.stats, `SELECT

@@ -252,6 +252,22 @@ func conflicts(t *testing.T, s state.Store) {
 		check(t, err)
 		equal(t, len(got), want)
 	}
+	// Open are three states at once; whatever is decided, or was overtaken, is none of them.
+	for i, st := range []string{state.ConflictPending, state.ConflictMerging, state.ConflictSuperseded} {
+		c := conflict("o"+st, "open", start.Add(-time.Duration(i+1)*time.Second))
+		c.State = st
+		commit(t, s, state.Row{Group: group, Key: "open", Rev: get(t, s, "open").Rev}, state.Effects{Conflicts: []state.Conflict{c}})
+	}
+	got, err = s.Conflicts(ctx, group, state.ConflictOpen, 0)
+	check(t, err)
+	var open []string
+	for _, c := range got {
+		open = append(open, c.ID)
+	}
+	equal(t, open, []string{"c3", "c1", "opending", "omerging"})
+	got, err = s.Conflicts(ctx, group, state.ConflictOpen, 3)
+	check(t, err)
+	equal(t, len(got), 3)
 	got, err = s.Conflicts(ctx, group, "", 1)
 	check(t, err)
 	equal(t, encode(t, got), encode(t, []state.Conflict{c3}))

@@ -130,6 +130,14 @@ func DecodeConflict(key string, doc []byte) (state.Conflict, error) {
 	return c, nil
 }
 
+// States are the states of conflicts that a filter, which is not "", stands for.
+func States(filter string) []string {
+	if filter == state.ConflictOpen {
+		return state.OpenStates()
+	}
+	return []string{filter}
+}
+
 // LastConflicts keeps one record of each id, the last one: one statement can't replace the same record twice.
 func LastConflicts(cs []state.Conflict) []state.Conflict {
 	if len(cs) < 2 {
