@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,7 @@ const EnvNATS = "BUCKETMESH_NATS"
 // App is what a run of the command line may touch.
 type App struct {
 	Version   string
+	In        io.Reader // none if nil
 	Out, Err  io.Writer
 	LookupEnv func(string) (string, bool)
 	Terminal  func(io.Writer) bool // is it one a person looks at?
@@ -72,6 +74,9 @@ func (a *App) env(name string) string {
 func (a *App) Run(ctx context.Context, args []string) Code {
 	if a.LookupEnv == nil {
 		a.LookupEnv = os.LookupEnv
+	}
+	if a.In == nil {
+		a.In = strings.NewReader("")
 	}
 	if a.Terminal == nil {
 		a.Terminal = func(io.Writer) bool { return false }

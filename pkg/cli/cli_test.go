@@ -141,6 +141,18 @@ func TestExitCodes(t *testing.T) {
 		{"up without credentials", []string{"up", "-f", good, "--data", empty}, nil, cli.Misconfigured, "BUCKETMESH_US_ACCESS_KEY_ID"},
 		{"replay of nothing", []string{"dead-letters", "replay", "--data", empty}, nil, cli.Usage, "--all"},
 		{"conflict without id", []string{"conflicts", "show", "--data", empty}, nil, cli.Usage, "name the id"},
+		{"decision without id", []string{"conflicts", "resolve", "--data", empty, "--take", "us"}, nil, cli.Usage, "name the id"},
+		{"decision for nobody", []string{"conflicts", "resolve", "c", "--data", empty}, nil, cli.Usage, "--take REPLICA"},
+		{"decision for two", []string{"conflicts", "resolve", "c", "--data", empty, "--take", "us", "--version", "us.1"}, nil, cli.Usage, "one of --take"},
+		{"decision for no name", []string{"conflicts", "resolve", "c", "--data", empty, "--take", ""}, nil, cli.Usage, "one of --take"},
+		{"merged file that is not there", []string{"conflicts", "resolve", "c", "--data", empty, "--merged", "/nowhere.json"}, nil, cli.NotFound, "/nowhere.json"},
+		{"merged file that is empty", []string{"conflicts", "resolve", "c", "--data", empty, "--merged", write(t, "empty.json", "")}, nil, cli.Misconfigured, "nothing was decided"},
+		{"unknown colour", []string{"conflicts", "diff", "c", "--data", empty, "--color", "red"}, nil, cli.Usage, "auto, always, never"},
+		{"nothing to read", []string{"conflicts", "diff", "c", "--data", empty, "--limit", "0"}, nil, cli.Usage, "--limit must be 1"},
+		{"trial without a key", []string{"conflicts", "try", "-f", good}, nil, cli.Usage, "--key is missing"},
+		{"trial of nothing", []string{"conflicts", "try", "--key", "k"}, nil, cli.Usage, "-f, or the data directory"},
+		{"trial of a key of our own", []string{"conflicts", "try", "-f", good, "--key", ".bucketmesh/replica"}, nil, cli.NotFound, "takes no part in the group media"},
+		{"trial where nothing is", []string{"conflicts", "try", "-f", good, "--key", "k", "--data", filepath.Join(empty, "typo")}, credentials, cli.NotFound, "typo"},
 		{"head that is none", []string{"audit", "verify", "-f", good, "--data", empty, "--expect", "7"}, nil, cli.Usage, "NUMBER:HASH"},
 		{"state of another kind", []string{"conflicts", "list", "-f", good, "--data", empty, "--state", "mysql://x"}, nil, cli.Misconfigured, "postgres://"},
 	} {
@@ -189,6 +201,24 @@ func fill(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Open ones: a person has time until the deadline, and a merge is being written.
+	open := func(id, key, st string) state.Conflict {
+		return state.Conflict{
+			ID: id, Group: "media", Key: key, State: st, Policy: "manual", Reason: "a conflict waits\x1b[2J", Detected: at.Add(time.Minute),
+			Losers: []state.Loser{{Version: loser, Replica: "us"}, {Version: version.Version{ID: "eu.3", Kind: version.Delete, Origin: "eu"}, Replica: "eu"}},
+		}
+	}
+	pending, merging := open("c2", "contracts/1.json", state.ConflictPending), open("c3", "merging", state.ConflictMerging)
+	pending.Deadline = time.Date(2126, 5, 7, 3, 2, 1, 0, time.UTC)
+	pending.Losers[0].Version.Content.SHA256 = strings.Repeat("0a", 32)
+	merging.Winner = version.Version{ID: "~.1", Kind: version.Put, Origin: "~", Sources: []version.Vector{{"us": 1}, {"eu": 3}}}
+	gone := open("c4", "gone", state.ConflictSuperseded)
+	gone.Detected = at.Add(-time.Minute)
+	for _, c := range []state.Conflict{pending, merging, gone} {
+		if _, err := p.Store().Commit(ctx, state.Row{Group: "media", Key: c.Key}, state.Effects{Conflicts: []state.Conflict{c}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	due := time.Now().Add(30*time.Second + 500*time.Millisecond)
 	if err := p.Store().MarkDirty(ctx, "media", []string{"stuck"}, due, "eu: stat: 503 Service Unavailable"); err != nil {
 		t.Fatal(err)
@@ -212,7 +242,11 @@ func TestTables(t *testing.T) {
 	}{
 		{"status", []string{"status"}},
 		{"conflicts-list", []string{"conflicts", "list"}},
+		{"conflicts-unresolved", []string{"conflicts", "list", "--unresolved"}},
 		{"conflicts-show", []string{"conflicts", "show", "c1"}},
+		{"conflicts-show-pending", []string{"conflicts", "show", "c2"}},
+		{"conflicts-show-merging", []string{"conflicts", "show", "c3"}},
+		{"conflicts-show-superseded", []string{"conflicts", "show", "c4"}},
 		{"audit-list", []string{"audit", "list"}},
 		{"audit-verify", []string{"audit", "verify"}},
 		{"dead-letters-list", []string{"dead-letters", "list"}},
@@ -231,7 +265,7 @@ func TestTables(t *testing.T) {
 				if format == "json" && !json.Valid([]byte(got.out)) {
 					t.Error("not JSON")
 				}
-				golden(t, c.name+"."+format, got.out, hash, "HASH", regexp.QuoteMeta(filepath.Dir(bad)), "DIR", `in \d+s`, "in 30s",
+				golden(t, c.name+"."+format, got.out, hash, "HASH", regexp.QuoteMeta(filepath.Dir(bad)), "DIR", `in \d+s`, "in 30s", `\(in \d+h[\dms]+\)`, "(in 72h)", regexp.QuoteMeta(dir), "DATA",
 					`("(due|recorded)": ")`+stamp, "${1}TIME", stamp+`(  dev|  object\.written)`, "TIME$2", `(?m)^(\d+       )`+stamp, "${1}TIME")
 			})
 		}

@@ -59,10 +59,13 @@ func (p *place) sameDocument(ctx context.Context, running control.API) error {
 		return err //nolint:wrapcheck // says what could not be read
 	}
 	if s.Document != want {
-		return withCode(Misconfigured, fmt.Errorf("process %d runs another document than %s; restart `bucketmesh up` with it, or leave -f out", s.PID, p.file))
+		return withCode(Misconfigured, &otherDocument{fmt.Errorf("process %d runs another document than %s; restart `bucketmesh up` with it, or leave -f out", s.PID, p.file)})
 	}
 	return nil
 }
+
+// otherDocument is the error of sameDocument.
+type otherDocument struct{ error }
 
 // withAPI runs f with what connect found.
 func (p *place) withAPI(ctx context.Context, a *App, open func(context.Context, pipeline.Options) (*pipeline.Pipeline, error), f func(control.API) error) (err error) {

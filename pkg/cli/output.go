@@ -76,6 +76,19 @@ func visible(s string) string {
 	return s
 }
 
+// printable is a text as it can be shown on a terminal: what would steer it is written out.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
+
 // when is a time for a person.
 func when(t time.Time) string {
 	if t.IsZero() {

@@ -35,6 +35,14 @@ func (p *place) flags(cmd *cobra.Command) {
 
 // options are those of a pipeline at this place.
 func (p *place) options(a *App) (pipeline.Options, error) {
+	if p.data == "" {
+		return pipeline.Options{}, usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
+	}
+	return p.optionsAnywhere(a)
+}
+
+// optionsAnywhere are the same, without a data directory, too, if a document is named.
+func (p *place) optionsAnywhere(a *App) (pipeline.Options, error) {
 	o := pipeline.Options{
 		DataDir: p.data, State: p.state, NATS: p.nats, LookupEnv: a.LookupEnv, Logger: a.log, Telemetry: a.telemetry,
 		Openers: pipeline.Openers(),

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -13,11 +14,14 @@ import (
 )
 
 // Look opens the buckets and the state of a group to look at conflicts: Sides and Try. Nothing is written, the buckets are not
-// probed, and another process may work on the group. Without a data directory there is no state, as at a first start.
+// probed, and another process may work on the group. Without a data directory and a database there is no state, as at a first
+// start. NotFound: the data directory is not there.
 func Look(ctx context.Context, o Options) (*Pipeline, error) {
-	bare := o.DataDir == ""
-	if bare {
+	bare := o.DataDir == "" && o.State == ""
+	if o.DataDir == "" {
 		o.DataDir = "." // nothing of it is used
+	} else if err := checkLooked(o); err != nil {
+		return nil, err
 	}
 	if err := o.defaults(); err != nil {
 		return nil, err
@@ -27,6 +31,17 @@ func Look(ctx context.Context, o Options) (*Pipeline, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// checkLooked refuses a directory that is not there, which opening the state would make, and one of another group.
+func checkLooked(o Options) error {
+	if _, err := os.Stat(o.DataDir); err != nil {
+		return errkind.New(errkind.NotFound, "look at group: %w", err)
+	}
+	if o.Group == nil {
+		return nil // refused with the other options
+	}
+	return checkDir(o.DataDir, o.Group)
 }
 
 func (p *Pipeline) look(ctx context.Context, bare bool) (err error) {

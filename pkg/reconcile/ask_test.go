@@ -75,8 +75,10 @@ func TestPersonPicksASide(t *testing.T) {
 				earlier = l.Version.ID
 			}
 		}
-		if _, err := r.engine.Choose(t.Context(), c.ID, reconcile.Choice{Winner: "nonsense"}); !errkind.Is(err, errkind.Invalid) {
-			t.Errorf("a winner that is none: %v", err)
+		for name, ch := range map[string]reconcile.Choice{"winner": {Winner: "nonsense"}, "replica": {Replica: "nonsense"}} {
+			if _, err := r.engine.Choose(t.Context(), c.ID, ch); !errkind.Is(err, errkind.NotFound) || !strings.Contains(err.Error(), string(earlier)+" (at a") {
+				t.Errorf("a %s that is none: %v", name, err)
+			}
 		}
 		done, err := r.engine.Choose(t.Context(), c.ID, reconcile.Choice{Winner: earlier, By: "ann"})
 		if err != nil || done.State != state.ConflictResolved || done.Winner.ID != earlier || !strings.Contains(done.Reason, "ann") {
@@ -89,6 +91,25 @@ func TestPersonPicksASide(t *testing.T) {
 			t.Errorf("decided twice: %v", err)
 		}
 	})
+}
+
+// A side may be named by any replica that holds it.
+func TestPersonPicksAReplica(t *testing.T) {
+	for name, want := range map[string]string{"a": "earlier", "b": "later", "c": "later"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, options{names: "abc", rule: manualRule()})
+			clash(r)
+			r.put("c", "later") // the same as at b
+			r.wantSync(nil, reconcile.Conflicted)
+			r.resolve()
+			c := conflicts(r)[0]
+			if done, err := r.engine.Choose(t.Context(), c.ID, reconcile.Choice{Replica: name}); err != nil || done.State != state.ConflictResolved {
+				t.Fatalf("%+v, %v", done, err)
+			}
+			r.rest()
+			r.wantAll(want)
+		})
+	}
 }
 
 func TestPersonBringsAMergedFile(t *testing.T) {
@@ -131,10 +152,16 @@ func TestLoserIsRestored(t *testing.T) {
 		r.rest()
 		r.wantAll("later")
 		c := conflicts(r)[0]
-		got, err := r.engine.Restore(t.Context(), c.ID, c.Losers[0].Version.ID)
-		if err != nil || got.Key != key || got.Copy == "" {
+		for lost, kind := range map[version.ID]errkind.Kind{"nonsense": errkind.NotFound, c.Winner.ID: errkind.NotFound} {
+			if _, err := r.engine.Restore(t.Context(), c.ID, lost); !errkind.Is(err, kind) {
+				t.Errorf("restored %q: %v", lost, err)
+			}
+		}
+		got, err := r.engine.Restore(t.Context(), c.ID, "") // there is one only
+		if err != nil || got.Key != key || got.Copy == "" || got.Version != c.Losers[0].Version.ID || got.Was == nil || got.Was.Size != int64(len("later")) || got.Pending {
 			t.Fatalf("%+v, %v", got, err)
 		}
+		r.wantAll("earlier")
 		r.rest()
 		r.wantAll("earlier")
 		r.wantCopies("earlier", "later")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -18,20 +19,25 @@ import (
 
 // Choice is a person's decision: a version that wins, or a content of their own.
 type Choice struct {
-	Winner version.ID // of the conflict's versions; "": Merged
-	Merged []byte
-	By     string // who decided, for the record
+	Winner  version.ID // of the conflict's versions
+	Replica string     // without a Winner: the version that this replica holds
+	Merged  []byte     // without both
+	By      string     // who decided, for the record
 }
 
-// Choose decides an open conflict. All versions are preserved first, but for one that wins. NotFound: no such conflict.
-// Conflict: its versions changed since it was recorded, or it is decided; the text says what to do.
+// Choose decides an open conflict. All versions are preserved first, but for one that wins. NotFound: no such conflict, or no
+// such version of it. Conflict: its versions changed since it was recorded, or it is decided; the text says what to do.
 func (e *Engine) Choose(ctx context.Context, id string, ch Choice) (state.Conflict, error) {
-	rec, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, id)
-	if err != nil {
+	rec, err := e.record(ctx, id)
+	switch {
+	case err != nil:
 		return rec, fmt.Errorf("decide conflict: %w", err)
-	}
-	if !rec.Open() {
-		return rec, errkind.New(errkind.Conflict, "decide conflict: %s is %s already: bring another version back with `bucketmesh conflicts restore %s --version ID`", id, rec.State, id)
+	case rec.State == state.ConflictSuperseded:
+		return rec, errkind.New(errkind.Conflict, "decide conflict: the versions of %s changed before it was decided: if they still are in conflict, "+
+			"`bucketmesh conflicts list --unresolved` shows it under another id", id)
+	case !rec.Open():
+		return rec, errkind.New(errkind.Conflict, "decide conflict: %s is decided already (%s): `bucketmesh conflicts show %s` shows how; "+
+			"bring another version back with `bucketmesh conflicts restore %s --version V`", id, rec.Reason, id, id)
 	}
 	out, err := e.lookIfChanged(ctx, rec.Key, func() (Outcome, error) {
 		return e.tries(ctx, rec.Key, func(c *clash, ctx context.Context) (Outcome, bool, error) { return c.chosen(ctx, id, ch) })
@@ -43,12 +49,22 @@ func (e *Engine) Choose(ctx context.Context, id string, ch Choice) (state.Confli
 		return rec, fmt.Errorf("decide conflict: %w", err)
 	}
 	if out == Conflicted || rec.State != state.ConflictResolved {
-		return rec, errkind.New(errkind.Conflict, "decide conflict: the versions of %q changed meanwhile: list the conflicts again", rec.Key)
+		return rec, errkind.New(errkind.Conflict, "decide conflict: the versions of %q changed meanwhile, nothing was decided: "+
+			"`bucketmesh conflicts list --unresolved` shows what there is to decide now", rec.Key)
 	}
 	if _, err := e.Reconcile(ctx, rec.Key, nil, 0); err != nil { // what is left is in the dirty set
-		return rec, fmt.Errorf("bring decision to all replicas: %w", err)
+		return rec, fmt.Errorf("the conflict is decided, and is brought to all replicas as soon as that works; it does not yet: %w", err)
 	}
 	return rec, nil
+}
+
+// record is the record of a conflict that a person named.
+func (e *Engine) record(ctx context.Context, id string) (state.Conflict, error) {
+	rec, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, id)
+	if errkind.Is(err, errkind.NotFound) {
+		return rec, errkind.New(errkind.NotFound, "the group %s has no conflict %q: `bucketmesh conflicts list` shows which it has", e.cfg.Group, id)
+	}
+	return rec, err //nolint:wrapcheck // whoever asked says for what
 }
 
 // chosen is line 4 with a person's decision.
@@ -60,18 +76,38 @@ func (c *clash) chosen(ctx context.Context, id string, ch Choice) (Outcome, bool
 	if ch.By != "" {
 		by = "decided by " + ch.By
 	}
-	if ch.Winner == "" {
+	if ch.Winner == "" && ch.Replica == "" {
 		return c.chosenContent(ctx, ch.Merged, by)
 	}
-	if !slices.Contains(c.heads, ch.Winner) {
-		return Pending, false, errkind.New(errkind.Invalid, "decide conflict: %q is no version of %s; it has %v", ch.Winner, id, c.heads)
-	}
-	if err := c.stillThere(ctx, ch.Winner); err != nil {
+	winner, err := c.picked(ch)
+	if err != nil {
 		return Pending, false, err
 	}
-	c.choose(ch.Winner, by)
+	if err := c.stillThere(ctx, winner); err != nil {
+		return Pending, false, err
+	}
+	c.choose(winner, by)
 	c.verdict.Policy = string(config.Manual)
 	return c.take(ctx)
+}
+
+// picked is the head that a person chose.
+func (c *clash) picked(ch Choice) (version.ID, error) {
+	var have []string
+	for _, h := range c.ranked {
+		if ch.Winner == h.Version.ID || ch.Winner == "" && slices.Contains(h.Replicas, ch.Replica) {
+			return h.Version.ID, nil
+		}
+		have = append(have, fmt.Sprintf("%s (at %s)", h.Version.ID, strings.Join(h.Replicas, ", ")))
+	}
+	all := strings.Join(have, ", ")
+	if ch.Winner != "" {
+		return "", errkind.New(errkind.NotFound, "decide conflict: %q is no version of %s; name one of %s", ch.Winner, c.rec.ID, all)
+	}
+	if c.sites[ch.Replica] == nil {
+		return "", errkind.New(errkind.NotFound, "decide conflict: the group has no replica %q; the versions of %s are %s", ch.Replica, c.rec.ID, all)
+	}
+	return "", errkind.New(errkind.NotFound, "decide conflict: %s holds no version of %s, which are %s", ch.Replica, c.rec.ID, all)
 }
 
 // stillThere looks at the version that a person wants to win: a policy's winner that a user has overwritten meanwhile is found by

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
@@ -17,33 +18,65 @@ import (
 
 // Restored says where a version was brought back.
 type Restored struct {
-	Key     string `json:"key"`
-	Replica string `json:"replica"`
-	Copy    string `json:"copy,omitempty"` // what was there is kept under this key
+	Key     string           `json:"key"`
+	Replica string           `json:"replica"`
+	Version version.ID       `json:"version"`           // of the conflict, that is back
+	Was     *version.Content `json:"was,omitempty"`     // what the key held there before; nil is nothing
+	Copy    string           `json:"copy,omitempty"`    // which is kept under this key
+	Pending bool             `json:"pending,omitempty"` // not all replicas have it yet
 }
 
 // Restore brings a loser of a conflict back, as a user's write: what the key holds is preserved and verified first, and the
-// write demands that it still is there. It travels like any other.
+// write demands that it still is there. It travels like any other. Without a version it is the only loser that was kept. NotFound:
+// no such conflict, no such loser of it, or no copy. Conflict: it is not decided.
 func (e *Engine) Restore(ctx context.Context, id string, lost version.ID) (Restored, error) {
-	rec, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, id)
+	rec, err := e.record(ctx, id)
 	if err != nil {
 		return Restored{}, fmt.Errorf("restore version: %w", err)
 	}
+	l, err := kept(&rec, lost)
+	if err != nil {
+		return Restored{}, err
+	}
+	r, err := e.restore(ctx, rec.Key, l)
+	if err != nil {
+		return r, err
+	}
+	out, err := e.Reconcile(ctx, rec.Key, nil, 0)
+	r.Pending = err != nil || out != Settled // it is in the dirty set
+	return r, nil
+}
+
+// kept is the loser of a conflict that can come back.
+func kept(rec *state.Conflict, lost version.ID) (state.Loser, error) {
 	if rec.Open() {
-		return Restored{}, errkind.New(errkind.Conflict, "restore version: %s is not decided: decide it with `bucketmesh conflicts resolve %s --version %s`", id, id, lost)
+		return state.Loser{}, errkind.New(errkind.Conflict, "restore version: %s is not decided yet, nothing has lost: decide it with "+
+			"`bucketmesh conflicts resolve %s`", rec.ID, rec.ID)
 	}
-	i := slices.IndexFunc(rec.Losers, func(l state.Loser) bool { return l.Version.ID == lost })
+	var copies []state.Loser
+	var ids []string
+	for _, l := range rec.Losers {
+		if l.Copy != "" {
+			copies, ids = append(copies, l), append(ids, string(l.Version.ID))
+		}
+	}
+	i := slices.IndexFunc(copies, func(l state.Loser) bool { return l.Version.ID == lost })
 	switch {
-	case i < 0:
-		return Restored{}, errkind.New(errkind.Invalid, "restore version: %q is no loser of %s", lost, id)
-	case rec.Losers[i].Copy == "":
-		return Restored{}, errkind.New(errkind.Invalid, "restore version: of %s no copy was made (a delete, or a policy that discards)", lost)
+	case i >= 0:
+		return copies[i], nil
+	case len(copies) == 0:
+		return state.Loser{}, errkind.New(errkind.NotFound, "restore version: of %s no copy was made: what lost was a delete, its policy keeps nothing, "+
+			"or its versions changed before it was decided", rec.ID)
+	case lost == "" && len(copies) == 1:
+		return copies[0], nil
+	case lost == "":
+		return state.Loser{}, errkind.New(errkind.Invalid, "restore version: several versions of %s were kept: name one of %s", rec.ID, strings.Join(ids, ", "))
 	}
-	return e.restore(ctx, rec.Key, rec.Losers[i])
+	return state.Loser{}, errkind.New(errkind.NotFound, "restore version: there is no copy of a loser %q of %s; there is one of %s", lost, rec.ID, strings.Join(ids, ", "))
 }
 
 func (e *Engine) restore(ctx context.Context, key string, l state.Loser) (Restored, error) {
-	r := Restored{Key: key, Replica: e.writableAt(l.Replica)}
+	r := Restored{Key: key, Replica: e.writableAt(l.Replica), Version: l.Version.ID}
 	unlock, err := e.locks.lock(ctx, key, e.cfg.LockWait)
 	if err != nil {
 		return r, err
@@ -66,6 +99,8 @@ func (e *Engine) restore(ctx context.Context, key string, l state.Loser) (Restor
 		if r.Copy, err = e.preserve(ctx, key, &row, policy.Head{Version: now, Replica: r.Replica, Writable: true}); err != nil {
 			return r, fmt.Errorf("preserve what is there: %w", err)
 		}
+		was := contentOf(a)
+		r.Was = &was
 		cond = driver.Precondition{Match: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration}
 	}
 	body, attrs, err := e.sites[source].Open(ctx, l.Copy, nil)

@@ -29,7 +29,7 @@ type Sides struct {
 
 // Sides reads them. Nothing is changed. NotFound: no such conflict.
 func (e *Engine) Sides(ctx context.Context, id string, limit int64) (all Sides, err error) {
-	rec, err := e.cfg.Store.Conflict(ctx, e.cfg.Group, id)
+	rec, err := e.record(ctx, id)
 	if err != nil {
 		return all, fmt.Errorf("show conflict: %w", err)
 	}
@@ -46,6 +46,7 @@ func (e *Engine) Sides(ctx context.Context, id string, limit int64) (all Sides, 
 		all.Sides = append(all.Sides, e.sideAt(ctx, key, l.Replica, l.Copy, l.Version, limit))
 	}
 	c := &clash{Engine: e, key: rec.Key, rule: e.cfg.Rule(rec.Key), rec: rec}
+	c.rule.MaxSize = limit
 	if c.row, err = e.cfg.Store.Get(ctx, e.cfg.Group, rec.Key); err != nil {
 		return all, fmt.Errorf("read row: %w", err)
 	}
@@ -55,7 +56,7 @@ func (e *Engine) Sides(ctx context.Context, id string, limit int64) (all Sides, 
 	if rec.State == state.ConflictResolved && len(rec.Winner.Sources) == 0 {
 		c.ranked = append(c.ranked, policy.Head{Version: &rec.Winner})
 	}
-	all.Base.Why = "what the versions have in common is not known any more"
+	all.Base.Why = "what the versions have in common is not known any more, or too large"
 	if len(c.ranked) > 0 {
 		found, err := c.base(ctx)
 		if err != nil {

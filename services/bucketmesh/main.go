@@ -18,7 +18,7 @@ func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(worker.MemoryLimit)
 	}
-	app := &cli.App{Version: serve.BuildVersion(), Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal}
+	app := &cli.App{Version: serve.BuildVersion(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal}
 	os.Exit(int(app.Run(context.Background(), os.Args[1:])))
 }
 
