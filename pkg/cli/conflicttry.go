@@ -16,6 +16,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
@@ -60,7 +61,12 @@ func (a *App) conflictsTry() *cobra.Command {
 		if len(p.Heads) == 0 && len(p.Unknown) == len(g.Replicas) {
 			return errkind.New(errkind.Unavailable, "try policy: no replica told what it holds: %s", p.Unknown[g.Replicas[0].Name])
 		}
-		return out.print(a.Out, p, func(w io.Writer) { proposalTable(w, &p) })
+		return out.print(a.Out, p, func(w io.Writer) {
+			if at.data == "" && at.state == "" && a.env(env.State) == "" {
+				fmt.Fprintln(w, "Nothing is known of the past (no --data): what replicas hold is taken for writes of which none had seen another.")
+			}
+			proposalTable(w, &p)
+		})
 	}
 	at.flags(cmd)
 	cmd.Flags().Lookup("data").Usage = "data directory (default none: nothing is known of the past)"
@@ -91,7 +97,7 @@ func (p *place) trial(ctx context.Context, a *App) (control.API, func() error, e
 func proposalTable(w io.Writer, p *reconcile.Proposal) {
 	switch {
 	case p.Real:
-		fmt.Fprintf(w, "The key %s is in conflict now. This would happen:\n\n", visible(p.Key))
+		fmt.Fprintf(w, "The key %s is in conflict. This would happen:\n\n", visible(p.Key))
 	case len(p.Heads) > 1:
 		fmt.Fprintf(w, "The key %s is in no conflict that is known of. If each of these were a write that had seen no other:\n\n", visible(p.Key))
 	default:

@@ -187,7 +187,7 @@ func TestQueue(t *testing.T) {
 	m.atOnce("contracts/2.json", editUS, clashEU)
 	c = m.record("contracts/2.json", state.ConflictPending)
 	m.stop()
-	if got := m.ask("diff", c.ID, "-o", "json"); !strings.Contains(got, `"clash": true`) || !strings.Contains(got, `"pointer": "/color"`) {
+	if got := m.ask("diff", c.ID, "-o", "json"); !strings.Contains(got, `"clash": true`) || !strings.Contains(got, `"pointer": "/color"`) || strings.Contains(got, "noBase") {
 		t.Errorf("diff of a clash: %s", got)
 	}
 	merged := `{"color":"violet","size":1,"tags":["x"]}`
@@ -274,12 +274,12 @@ func TestTry(t *testing.T) {
 			}
 		}
 	}
-	const now, maybe = "is in conflict now", "in no conflict that is known of"
+	const now, alone = "is in conflict.", "Nothing is known of the past"
 	try([]string{now, "somebody is asked first"}, "--data", m.dir)
 	try([]string{now, "somebody is asked first"}, "--data", m.dir, "-f", m.group)
 	try([]string{now, "policy merge", union}, "--data", m.dir, "-f", merging) // not the document that runs
-	try([]string{maybe, "somebody is asked first"}, "-f", m.group)
-	try([]string{maybe, "can't be merged", "/color"}, "-f", merging) // without a base, what one changed clashes with what the other left
+	try([]string{alone, "somebody is asked first"}, "-f", m.group)
+	try([]string{alone, "can't be merged", "/color"}, "-f", merging) // without a base, what one changed clashes with what the other left
 	m.stop()
 	try([]string{now, "policy merge", union}, "--data", m.dir, "-f", merging)
 	p := answer[reconcile.Proposal](m, "try", "--key", "contracts/1.json", "-f", merging)

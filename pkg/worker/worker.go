@@ -60,7 +60,7 @@ type Options struct {
 	Probe     object.ProbeOptions
 
 	// Look opens buckets to look at them only: they are neither probed nor marked, and nothing may be written. What they promise is
-	// what their drivers say.
+	// what the last probe found, and else what their drivers say.
 	Look bool
 
 	Sweepers    int                     // keys that the sweep looks at at once; twice the group's transfer.parallel
