@@ -70,7 +70,7 @@ func (c *chooser) end() {
 
 // intN is a number below n.
 func (c *chooser) intN(n int) int {
-	v := uint32(0)
+	var v uint32
 	if t := c.tape; t != nil && t.replay {
 		v = t.next() % uint32(n)
 	} else {
@@ -147,10 +147,10 @@ func (t *tape) String() string {
 // parseTape reads what String wrote.
 func parseTape(s string) (*tape, error) {
 	t := &tape{}
-	for _, part := range strings.Split(strings.TrimSpace(s), "/") {
+	for part := range strings.SplitSeq(strings.TrimSpace(s), "/") {
 		var p []uint32
 		if part != "" {
-			for _, n := range strings.Split(part, ".") {
+			for n := range strings.SplitSeq(part, ".") {
 				v := uint64(0)
 				if n != "" {
 					var err error

@@ -52,7 +52,7 @@ func (b *bucket) PutPart(ctx context.Context, _, id string, n int, body io.ReadS
 }
 
 // ListParts implements driver.Multiparter.
-func (b *bucket) ListParts(context.Context, string, string) ([]driver.Part, error) {
+func (b *bucket) ListParts(context.Context, string, string) ([]driver.Part, error) { //nolint:unparam // an interface
 	return nil, errkind.New(errkind.Unsupported, "the engine never lists parts")
 }
 
@@ -66,12 +66,12 @@ func (b *bucket) Complete(ctx context.Context, key, id string, parts []driver.Pa
 		if err != nil {
 			return nil, landing{}, err
 		}
-		raw := ""
+		var raw []byte
 		for _, p := range parts {
-			raw += u.parts[p.Number]
+			raw = append(raw, u.parts[p.Number]...)
 		}
 		if key != theKey {
-			a, err := b.preserve(key, []byte(raw), opts)
+			a, err := b.preserve(key, raw, opts)
 			if !errkind.Is(err, errkind.PreconditionFailed) {
 				delete(b.uploads, id)
 			}
@@ -81,7 +81,7 @@ func (b *bucket) Complete(ctx context.Context, key, id string, parts []driver.Pa
 			return nil, landing{}, errkind.New(errkind.PreconditionFailed, "condition does not hold")
 		}
 		delete(b.uploads, id)
-		next := b.written([]byte(raw), &u.opts)
+		next := b.written(raw, &u.opts)
 		next.parts = true
 		return b.land(next, cond)
 	}

@@ -69,8 +69,7 @@ func (s *shrinker) numbers() {
 		if len(s.best.parts[i]) > 0 && s.keep(s.with(i, nil)) {
 			continue
 		}
-		for j := len(s.best.parts[i]) - 1; j >= 0; j-- {
-			v := s.best.parts[i][j]
+		for j, v := range slices.Backward(s.best.parts[i]) {
 			for _, less := range []uint32{0, v / 2, v - 1} {
 				if less < v && s.keep(s.set(i, j, less)) {
 					break
