@@ -53,7 +53,6 @@ const (
 	UploadLeft       Mutant = "upload-left"
 	Revocable        Mutant = "revocable-adopted"
 	NoMetageneration Mutant = "no-metageneration"
-	LeaseIgnored     Mutant = "lease-ignored"
 )
 
 // Mutants are all of them with what each does.
@@ -105,6 +104,5 @@ func Mutants() map[Mutant]string {
 		UploadLeft:       "the uploads of intents that are given up are not aborted",
 		Revocable:        "a write that its driver may take back is adopted at once",
 		NoMetageneration: "a write does not demand the metageneration",
-		LeaseIgnored:     "a second worker writes although an intent lives",
 	}
 }
