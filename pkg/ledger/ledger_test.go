@@ -83,7 +83,7 @@ type slow struct {
 }
 
 func (s *slow) Note(ctx context.Context, _ string, notes ...ledger.Note) error {
-	time.Sleep(time.Second)
+	<-time.After(time.Second)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batches = append(s.batches, len(notes))

@@ -50,10 +50,10 @@ func noteOf(out reconcile.Outcome, key string) ledger.Note {
 // heavier is what became of an event about both.
 func heavier(a, b ledger.Note) ledger.Note {
 	for _, o := range []ledger.Outcome{ledger.Parked, ledger.Applied, ledger.Superseded} {
-		switch o {
-		case a.Outcome:
+		if a.Outcome == o {
 			return a
-		case b.Outcome:
+		}
+		if b.Outcome == o {
 			return b
 		}
 	}
