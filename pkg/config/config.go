@@ -160,14 +160,18 @@ type ConflictRule struct {
 
 // Deletes of the group.
 type Deletes struct {
-	Propagate bool
-	Brake     Brake
+	Propagate  bool
+	Brake      Brake
+	Hold       time.Duration // how long a delete waits before it is carried on; 0 does not wait
+	Quarantine time.Duration // how long what deletes take away is kept; 0 keeps nothing
 }
 
-// Brake stops mass deletes: more than max(Keys, Percent of the group's keys).
+// Brake stops mass deletes: within Within more than max(Keys, Percent of the group's keys), or more than PerMinute in a minute.
 type Brake struct {
-	Keys    int
-	Percent int
+	Keys      int
+	Percent   int
+	Within    time.Duration
+	PerMinute int // 0 is off
 }
 
 // Transfer limits.

@@ -28,6 +28,8 @@ func dataOf(typ string) any {
 		return event.Conflict{}
 	case typ == event.ScanRequested:
 		return event.Scan{}
+	case typ == event.GuardTripped:
+		return event.Guard{}
 	}
 	return event.Object{}
 }

@@ -142,6 +142,7 @@ func (w *Worker) open(ctx context.Context) error {
 	w.engine, err = reconcile.New(reconcile.Config{
 		Group: w.o.Group.Name, Sites: sites, Store: w.store, Copier: copier, Announce: Announce,
 		Rule: w.o.Group.Rule, Judge: w.o.Judge, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
+		Brake: new(Limits(w.o.Group)), Quarantine: w.o.Group.Deletes.Quarantine,
 	})
 	if err != nil {
 		return fmt.Errorf("open worker: %w", err)
@@ -157,6 +158,8 @@ func Announce(typ string, data any) (state.OutboxEvent, error) {
 	switch d := data.(type) {
 	case event.Sync:
 		e, err = event.NewSync(typ, "", d)
+	case event.Guard:
+		e, err = event.NewGuard("", d)
 	case event.Conflict:
 		e, err = event.NewConflict(typ, "", d, time.Now())
 	default:
@@ -183,6 +186,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.outbox.run(ctx) })
 	g.Go(func() error { return w.sweeper.run(ctx) })
+	g.Go(func() error { return w.tidyUp(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run worker: %w", err)
 	}
