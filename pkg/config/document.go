@@ -104,6 +104,8 @@ type deletes struct {
 	Brake *brake `json:"brake,omitempty"`
 	// How long a delete waits before it is carried on, so that a mass delete is recognised before its first one goes: up to 10m, 0s does not wait. A group of no more keys than brake.keys never waits.
 	Hold *duration `json:"hold,omitempty" jsonschema:"default=5s"`
+	// What becomes of an object that a lifecycle rule of one bucket removes. propagate: it is deleted like by a user. ignore: the others keep it, and it comes back there when it is written anew; only S3 and its likes tell of expiries, so that elsewhere, and if the notification is lost, it is a delete.
+	Lifecycle string `json:"lifecycle,omitempty" jsonschema:"enum=propagate,enum=ignore,default=propagate"`
 	// How long an object that a carried delete takes away can be brought back by "bucketmesh undelete": up to 8760h, 0s keeps nothing. A versioned bucket keeps it as a version; elsewhere it is copied first, to .bucketmesh/quarantine/.
 	Quarantine *duration `json:"quarantine,omitempty" jsonschema:"default=168h"`
 }

@@ -76,6 +76,7 @@ func Marshal(g *Group) ([]byte, error) {
 			Keys: new(g.Deletes.Brake.Keys), Percent: new(g.Deletes.Brake.Percent),
 			Within: new(duration(formatDuration(g.Deletes.Brake.Within))), PerMinute: new(g.Deletes.Brake.PerMinute),
 		},
+		Lifecycle:  string(g.Deletes.Lifecycle),
 		Hold:       new(duration(formatDuration(g.Deletes.Hold))),
 		Quarantine: new(duration(formatDuration(g.Deletes.Quarantine))),
 	}

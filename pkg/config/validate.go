@@ -218,7 +218,13 @@ func (v *validator) deletes(in *deletes) Deletes {
 		b = &brake{}
 	}
 	const path = "spec.deletes"
+	lifecycle := LifecyclePropagate
+	if in.Lifecycle != "" {
+		lifecycle = Lifecycle(in.Lifecycle)
+		v.choice(path+".lifecycle", in.Lifecycle, "known", lifecycles)
+	}
 	return Deletes{
+		Lifecycle: lifecycle,
 		Propagate: value(in.Propagate, true),
 		Brake: Brake{
 			Keys:      v.number(path+".brake.keys", b.Keys, 0, 1_000_000_000, 20),

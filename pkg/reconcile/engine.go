@@ -59,7 +59,9 @@ type Config struct {
 	Judge    Judge // of the policy webhook; nil: the fallback decides at the deadline
 	Deletes  bool  // propagate deletes
 
-	Brake      *guard.Limits // of the delete brake; nil: there is none
+	Brake       *guard.Limits // of the delete brake; nil: there is none
+	KeepExpired bool          // what a lifecycle rule removes at one replica stays at the others
+
 	Quarantine time.Duration // how long what deletes take away is kept; 0 keeps nothing
 
 	Clock Clock               // default: WallClock

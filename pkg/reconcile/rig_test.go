@@ -108,8 +108,9 @@ type options struct {
 	mutant    plan.Mutant
 	part      int64 // objects above this size go in parts
 
-	brake      *guard.Limits
-	quarantine time.Duration
+	brake       *guard.Limits
+	quarantine  time.Duration
+	keepExpired bool
 }
 
 // rig is a group of modelled buckets with an engine, a clock that stands still, and an outbox that nobody publishes.
@@ -200,7 +201,7 @@ func (r *rig) newEngine(names ...string) *reconcile.Engine {
 	}
 	cfg := reconcile.Config{
 		Group: group, Store: r.store, Copier: copier, Deletes: !r.o.noDeletes, Clock: r.clock, Run: inOrder, Mutant: r.o.mutant,
-		Brake: r.o.brake, Quarantine: r.o.quarantine,
+		Brake: r.o.brake, Quarantine: r.o.quarantine, KeepExpired: r.o.keepExpired,
 		Rule: func(string) config.ConflictRule { return r.o.rule }, Judge: r.judge,
 		Nonce: func() string { r.nonces++; return "nonce" + strconv.Itoa(r.nonces) },
 		Trace: func(p reconcile.Point) {

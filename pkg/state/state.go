@@ -75,6 +75,7 @@ const (
 	StatusOK         Status = ""
 	StatusUnreadable Status = "unreadable" // it is there and can't be read (archived, no permission)
 	StatusRefused    Status = "refused"    // the replica can't hold it (key or attributes)
+	StatusEvicted    Status = "evicted"    // its version expired there by a rule of the bucket, and is not brought back
 )
 
 // Intent says that somebody is about to write version Version at a replica, with Nonce in its metadata.

@@ -142,7 +142,7 @@ func (w *Worker) open(ctx context.Context) error {
 	w.engine, err = reconcile.New(reconcile.Config{
 		Group: w.o.Group.Name, Sites: sites, Store: w.store, Copier: copier, Announce: Announce,
 		Rule: w.o.Group.Rule, Judge: w.o.Judge, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
-		Brake: new(Limits(w.o.Group)), Quarantine: w.o.Group.Deletes.Quarantine,
+		Brake: new(Limits(w.o.Group)), Quarantine: w.o.Group.Deletes.Quarantine, KeepExpired: w.o.Group.Deletes.Lifecycle == config.LifecycleIgnore,
 	})
 	if err != nil {
 		return fmt.Errorf("open worker: %w", err)
