@@ -122,6 +122,9 @@ func (o *Options) defaults() error {
 }
 
 func (w *Worker) open(ctx context.Context) error {
+	if err := w.forgetLeft(ctx); err != nil {
+		return fmt.Errorf("open worker: %w", err)
+	}
 	if err := w.openReplicas(ctx); err != nil {
 		return err
 	}
