@@ -232,3 +232,26 @@ func TestBucketSwappedForAnEmptyOneRemovesNothing(t *testing.T) {
 		t.Error("the replicas differ")
 	}
 }
+
+// That a delete can be brought back costs nothing where buckets keep versions.
+func TestDeleteOfWhatVersionsKeepCostsNothingMore(t *testing.T) {
+	cost := func(spec string) object.Snapshot {
+		c := cluster.New(t, cluster.Options{Spec: spec}, "a", "b", "c")
+		p := start(t, c, t.TempDir())
+		seen := watch(t, p)
+		c.Sites["a"].Put("k", "1")
+		c.Everywhere("k", "1")
+		cluster.Eventually(t, "the echoes of the write came back", func() bool { return seen.of(event.ObjectWritten, "k") >= 3 })
+		idle(t, p)
+		before := total(p)
+		c.Sites["a"].Delete("k")
+		cluster.Eventually(t, "the echoes of the delete came back", func() bool { return seen.of(event.ObjectDeleted, "k") >= 3 })
+		idle(t, p)
+		c.Everywhere("k", "")
+		return total(p).Sub(before)
+	}
+	off, on := cost("  deletes: {quarantine: 0s}\n"), cost("")
+	if on != off || on.Delete != 2 || on.Get+on.Put != 0 {
+		t.Errorf("a delete costs %+v, and %+v without quarantine", on, off)
+	}
+}

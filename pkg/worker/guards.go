@@ -110,7 +110,10 @@ func (w *Worker) Undo(ctx context.Context, progress func(Done)) (Done, error) {
 	if err != nil {
 		return d, fmt.Errorf("arm delete brake: %w", err)
 	}
-	return d, w.wakeHeld(ctx)
+	if err := w.wakeHeld(ctx); err != nil {
+		return d, err
+	}
+	return d, w.Sweep(ctx) // whoever asked wants the objects back, not a promise
 }
 
 // undo undoes one delete; another worker may be at the key for a moment.
@@ -201,7 +204,10 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 	}
 	flush()
 	d.All = d.Keys
-	return d, nil
+	if sel.Dry {
+		return d, nil
+	}
+	return d, w.Sweep(ctx) // to the other replicas
 }
 
 // tidy removes some of what has expired: copies in the quarantine, their records, and deletes that don't count any more.
