@@ -65,14 +65,14 @@ func (w *work) keepsVersion(row *state.Row, name string) bool {
 }
 
 // setAside copies an object within its bucket, from the very state that the delete will be conditional on.
-func (w *work) setAside(ctx context.Context, name string, print state.Fingerprint, r state.Removed) error {
+func (w *work) setAside(ctx context.Context, name string, expect state.Fingerprint, r state.Removed) error {
 	bucket := w.sites[name]
-	body, attrs, err := bucket.Open(ctx, w.key, &driver.ReadOptions{IfMatch: print.Tag})
+	body, attrs, err := bucket.Open(ctx, w.key, &driver.ReadOptions{IfMatch: expect.Tag})
 	if err != nil {
 		return fmt.Errorf("open object: %w", err)
 	}
 	defer func() { _ = body.Close() }()
-	if MetaHash(attrs.Properties) != print.MetaHash {
+	if MetaHash(attrs.Properties) != expect.MetaHash {
 		return errkind.New(errkind.PreconditionFailed, "open object: its properties were edited since it was looked at")
 	}
 	mark := string(r.Version.ID)
