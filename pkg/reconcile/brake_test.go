@@ -184,6 +184,7 @@ func TestHeldDeleteIsLookedAtAgain(t *testing.T) {
 			r.clock.advance(limits.Hold)
 			// An event about another replica must not let the delete go without a look at this one.
 			r.sync(&reconcile.Hint{Replica: "b", Kind: reconcile.Changed})
+			r.want("b", back)
 			r.rest()
 			r.wantAll(back)
 			if b := r.weighed(); b.Waiting != 0 || r.row().Held {

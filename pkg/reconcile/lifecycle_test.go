@@ -2,8 +2,10 @@ package reconcile_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 )
@@ -98,6 +100,20 @@ func TestTrapLifecycleExpiryAgainstUserDelete(t *testing.T) {
 			r.rest()
 			r.wantAll("from c")
 			r.wantCopies("from b")
+		})
+	})
+	t.Run("ignore/a conflict that its version wins", func(t *testing.T) {
+		ignore(t, func(t *testing.T, r *rig) {
+			d := &site{name: "d", Bucket: mem.New(mem.Config{Now: func() time.Time { return r.clock.Now().Add(-time.Hour) }})}
+			r.sites["d"], r.order = d, append(r.order, "d")
+			r.engine = r.newEngine(r.order...)
+			r.put("d", "older")
+			r.sync(nil)
+			r.rest()
+			r.want("a", absent)
+			r.want("d", "one")
+			r.wantCopies("older")
+			r.wantStatus("a", state.StatusEvicted)
 		})
 	})
 	t.Run("ignore/it expires everywhere", func(t *testing.T) {

@@ -138,6 +138,20 @@ func TestEditAfterTheCopyToQuarantineSurvives(t *testing.T) {
 	r.wantAll("edit")
 }
 
+// An edit between the look and the copy is not kept as what the delete takes away.
+func TestEditBeforeTheCopyToQuarantineIsSeen(t *testing.T) {
+	r := newRig(t, options{names: "ab", quarantine: week})
+	r.everyone("one")
+	r.delete("a")
+	r.sites["b"].before = once(object.OpOpen, func() error { r.put("b", "edit"); return nil })
+	r.sync(r.deleted("a"))
+	r.rest()
+	r.wantAll("edit")
+	if len(r.kept()) != 0 {
+		t.Errorf("quarantine %q", r.kept())
+	}
+}
+
 // A crash right after the delete, before anything is noted of it: the object can be brought back all the same.
 func TestWhatWasTakenAwayIsKnownAfterACrash(t *testing.T) {
 	everywhere(t, "ab", func(t *testing.T, r *rig) {
@@ -164,10 +178,10 @@ func TestExpiredCopiesGo(t *testing.T) {
 	if x.Expires.Sub(x.When) != week {
 		t.Errorf("expires %v after %v", x.Expires, x.When)
 	}
-	// Something else in its place is not ours to remove.
+	// What is elsewhere is not ours to remove, whatever it says: a user may have copied it there.
 	foreign := x
 	foreign.Copy = "a users object"
-	r.putKey("b", foreign.Copy, "precious")
+	r.putKey("b", foreign.Copy, "precious", driver.Properties{Metadata: map[string]string{reconcile.MetaPreserves: string(x.Version.ID)}})
 	if err := r.engine.Expire(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
