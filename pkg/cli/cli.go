@@ -171,7 +171,7 @@ func (a *App) Root() *cobra.Command {
 		})
 		return err //nolint:wrapcheck // says which setting is wrong
 	}
-	root.AddCommand(a.up(), a.validate(), a.status(), a.sync(), a.deadLetters(), a.conflicts(), a.audit(), a.notifications())
+	root.AddCommand(a.up(), a.validate(), a.status(), a.sync(), a.deadLetters(), a.conflicts(), a.brake(), a.undelete(), a.audit(), a.notifications())
 	root.AddCommand(a.demo(), a.demoServer())
 	return root
 }

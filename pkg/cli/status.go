@@ -46,6 +46,10 @@ func statusTables(w io.Writer, s pipeline.Status, now time.Time) {
 	} else {
 		fmt.Fprintf(w, "Group %s: nobody works on it. This is what is in the data directory.\n\n", s.Group)
 	}
+	if s.Brake.State != "armed" {
+		brakeLine(w, s.Brake)
+		fmt.Fprintln(w)
+	}
 	row(w, "KEYS", "TO DO", "CONFLICTS", "UNRESOLVED", "OUTBOX", "EVENTS", "DEAD LETTERS")
 	row(w, number(s.Keys), number(s.Dirty), number(s.Conflicts), number(s.OpenConflicts), number(s.Outbox), number(s.Events.Events), number(s.Events.DeadLetters))
 	fmt.Fprintln(w)

@@ -38,8 +38,8 @@ func (a *App) sync() *cobra.Command {
 		Args: noArgs,
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if !slices.Contains(progressModes, show) {
-			return usageError{fmt.Errorf("the flag --progress must be one of %s, not %q", strings.Join(progressModes, ", "), show)}
+		if err := checkProgress(show); err != nil {
+			return err
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
@@ -65,8 +65,7 @@ func (a *App) sync() *cobra.Command {
 	}
 	at.flags(cmd)
 	out.flag(cmd)
-	cmd.Flags().StringVar(&show, "progress", "auto", "how to show progress on standard error: "+strings.Join(progressModes, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))
+	progressFlag(cmd, &show)
 	return cmd
 }
 

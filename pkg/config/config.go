@@ -160,14 +160,28 @@ type ConflictRule struct {
 
 // Deletes of the group.
 type Deletes struct {
-	Propagate bool
-	Brake     Brake
+	Propagate  bool
+	Brake      Brake
+	Hold       time.Duration // how long a delete waits before it is carried on; 0 does not wait
+	Lifecycle  Lifecycle     // what becomes of objects that expire by a rule of one bucket
+	Quarantine time.Duration // how long what deletes take away is kept; 0 keeps nothing
 }
 
-// Brake stops mass deletes: more than max(Keys, Percent of the group's keys).
+// Lifecycle says what an expiry by a rule of a bucket is.
+type Lifecycle string
+
+// What an expiry is.
+const (
+	LifecyclePropagate Lifecycle = "propagate" // a delete like a user's
+	LifecycleIgnore    Lifecycle = "ignore"    // the bucket's own affair: the others keep the object
+)
+
+// Brake stops mass deletes: within Within more than max(Keys, Percent of the group's keys), or more than PerMinute in a minute.
 type Brake struct {
-	Keys    int
-	Percent int
+	Keys      int
+	Percent   int
+	Within    time.Duration
+	PerMinute int // 0 is off
 }
 
 // Transfer limits.

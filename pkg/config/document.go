@@ -102,13 +102,23 @@ type deletes struct {
 	Propagate *bool `json:"propagate,omitempty" jsonschema:"default=true"`
 	// Stop and ask when more keys are deleted than the larger of the two limits.
 	Brake *brake `json:"brake,omitempty"`
+	// How long a delete waits before it is carried on, so that a mass delete is recognised before its first one goes: up to 10m, 0s does not wait. A group of no more keys than brake.keys never waits.
+	Hold *duration `json:"hold,omitempty" jsonschema:"default=5s"`
+	// What becomes of an object that a lifecycle rule of one bucket removes. propagate: it is deleted like by a user. ignore: the others keep it, and it comes back there when it is written anew; only S3 and its likes tell of expiries, so that elsewhere, and if the notification is lost, it is a delete.
+	Lifecycle string `json:"lifecycle,omitempty" jsonschema:"enum=propagate,enum=ignore,default=propagate"`
+	// How long an object that a carried delete takes away can be brought back by "bucketmesh undelete": up to 8760h, 0s keeps nothing. A versioned bucket keeps it as a version; elsewhere it is copied first, to .bucketmesh/quarantine/.
+	Quarantine *duration `json:"quarantine,omitempty" jsonschema:"default=168h"`
 }
 
 type brake struct {
-	// Number of deleted keys that is always let through.
+	// Number of deletes that is always let through.
 	Keys *int `json:"keys,omitempty" jsonschema:"minimum=0,maximum=1000000000,default=20"`
-	// Share of the keys of the group, in percent, that is let through. 100 switches the brake off.
+	// Share of the keys of the group, in percent, that is let through. 100 sets no limit.
 	Percent *int `json:"percent,omitempty" jsonschema:"minimum=0,maximum=100,default=25"`
+	// Time within which deletes are counted: from 1m to 168h.
+	Within *duration `json:"within,omitempty" jsonschema:"default=1h"`
+	// Number of deletes in one minute of the clock that is let through, whatever the share. 0 is no limit.
+	PerMinute *int `json:"perMinute,omitempty" jsonschema:"minimum=0,maximum=1000000000,default=0"`
 }
 
 type transfer struct {

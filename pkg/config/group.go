@@ -18,10 +18,11 @@ var (
 		string(KeepBoth), string(LastWriterWins), string(Primary), string(Largest), string(EditWins), string(DeleteWins),
 		string(Quorum), string(CEL), string(Merge), string(Manual), string(Webhook),
 	}
-	formats   = []string{string(FormatAuto), string(FormatJSON), string(FormatText), string(FormatCSV), string(FormatNDJSON)}
-	modes     = []string{string(ReadWrite), string(ReadOnly)}
-	dialects  = []string{"aws", "minio", "versitygw", "rgw"}
-	providers = []string{"s3", "gcs", "azblob", "mem"}
+	formats    = []string{string(FormatAuto), string(FormatJSON), string(FormatText), string(FormatCSV), string(FormatNDJSON)}
+	lifecycles = []string{string(LifecyclePropagate), string(LifecycleIgnore)}
+	modes      = []string{string(ReadWrite), string(ReadOnly)}
+	dialects   = []string{"aws", "minio", "versitygw", "rgw"}
+	providers  = []string{"s3", "gcs", "azblob", "mem"}
 )
 
 // matcher holds the patterns of a group, ready to match.

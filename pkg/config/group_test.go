@@ -24,9 +24,12 @@ func TestLoadFillsInDefaults(t *testing.T) {
 		},
 		Filter:    config.Filter{Include: []string{"**"}},
 		Conflicts: []config.ConflictRule{{Match: "**", Policy: config.KeepBoth}},
-		Deletes:   config.Deletes{Propagate: true, Brake: config.Brake{Keys: 20, Percent: 25}},
-		Transfer:  config.Transfer{PartSize: 16 << 20, Parallel: 8},
-		Scan:      config.Scan{Every: 24 * time.Hour},
+		Deletes: config.Deletes{
+			Propagate: true, Brake: config.Brake{Keys: 20, Percent: 25, Within: time.Hour}, Hold: 5 * time.Second,
+			Lifecycle: config.LifecyclePropagate, Quarantine: 168 * time.Hour,
+		},
+		Transfer: config.Transfer{PartSize: 16 << 20, Parallel: 8},
+		Scan:     config.Scan{Every: 24 * time.Hour},
 	}
 	if diff := diffGroups(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -52,7 +55,10 @@ func TestLoadReadsEverything(t *testing.T) {
 			{Match: "logs/**", Policy: config.LastWriterWins, Discard: true},
 			{Match: "**", Policy: config.LastWriterWins},
 		},
-		Deletes:  config.Deletes{Brake: config.Brake{Percent: 100}},
+		Deletes: config.Deletes{
+			Brake:     config.Brake{Percent: 100, Within: 90 * time.Minute, PerMinute: 7},
+			Lifecycle: config.LifecycleIgnore, Quarantine: 30 * time.Minute,
+		},
 		Transfer: config.Transfer{PartSize: 64 << 20, Parallel: 64, Bandwidth: 1_500_000_000},
 		Scan:     config.Scan{Every: 90 * time.Minute},
 	}

@@ -72,7 +72,13 @@ func Marshal(g *Group) ([]byte, error) {
 	}
 	doc.Spec.Deletes = &deletes{
 		Propagate: new(g.Deletes.Propagate),
-		Brake:     &brake{Keys: new(g.Deletes.Brake.Keys), Percent: new(g.Deletes.Brake.Percent)},
+		Brake: &brake{
+			Keys: new(g.Deletes.Brake.Keys), Percent: new(g.Deletes.Brake.Percent),
+			Within: new(duration(formatDuration(g.Deletes.Brake.Within))), PerMinute: new(g.Deletes.Brake.PerMinute),
+		},
+		Lifecycle:  string(g.Deletes.Lifecycle),
+		Hold:       new(duration(formatDuration(g.Deletes.Hold))),
+		Quarantine: new(duration(formatDuration(g.Deletes.Quarantine))),
 	}
 	doc.Spec.Transfer = &transfer{
 		PartSize:  new(size(formatSize(g.Transfer.PartSize))),

@@ -21,6 +21,9 @@ const (
 
 	minMaxSize, maxMaxSize   = kib, 64 * mib // every side of a merge is in memory
 	minDeadline, maxDeadline = time.Second, 720 * time.Hour
+	minWithin, maxWithin     = time.Minute, 168 * time.Hour
+	maxHold                  = 10 * time.Minute
+	minKeep, maxKeep         = time.Second, 8760 * time.Hour
 )
 
 // sizeText is stricter than humanize: lower-case m means "milli" in Kubernetes and mega elsewhere, so it is neither here.

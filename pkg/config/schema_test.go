@@ -35,6 +35,7 @@ var onlyLoad = []string{
 	"conflicts-match-invalid", "conflicts-order-missing",
 	"conflicts-order-unknown-replica", "conflicts-order-without-primary", "conflicts-same-pattern", "conflicts-unreachable",
 	"document-two", "duplicate-field-nested", "duplicate-field-replica", "duplicate-field-spec", "duplicate-field-top",
+	"deletes-brake-within-too-short", "deletes-hold-too-long", "deletes-quarantine-too-long",
 	"filter-conflicts-excluded", "filter-pattern-invalid", "filter-pattern-slash", "filter-reserved-included",
 	"metadata-label-twice",
 	"replica-accept-loss-window-read-only", "replica-name-twice", "replica-none-readwrite",

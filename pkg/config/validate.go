@@ -217,12 +217,23 @@ func (v *validator) deletes(in *deletes) Deletes {
 	if b == nil {
 		b = &brake{}
 	}
+	const path = "spec.deletes"
+	lifecycle := LifecyclePropagate
+	if in.Lifecycle != "" {
+		lifecycle = Lifecycle(in.Lifecycle)
+		v.choice(path+".lifecycle", in.Lifecycle, "known", lifecycles)
+	}
 	return Deletes{
+		Lifecycle: lifecycle,
 		Propagate: value(in.Propagate, true),
 		Brake: Brake{
-			Keys:    v.number("spec.deletes.brake.keys", b.Keys, 0, 1_000_000_000, 20),
-			Percent: v.number("spec.deletes.brake.percent", b.Percent, 0, 100, 25),
+			Keys:      v.number(path+".brake.keys", b.Keys, 0, 1_000_000_000, 20),
+			Percent:   v.number(path+".brake.percent", b.Percent, 0, 100, 25),
+			Within:    v.time(path+".brake.within", b.Within, minWithin, maxWithin, time.Hour, false),
+			PerMinute: v.number(path+".brake.perMinute", b.PerMinute, 0, 1_000_000_000, 0),
 		},
+		Hold:       v.time(path+".hold", in.Hold, time.Millisecond, maxHold, 5*time.Second, true),
+		Quarantine: v.time(path+".quarantine", in.Quarantine, minKeep, maxKeep, 168*time.Hour, true),
 	}
 }
 
@@ -246,15 +257,24 @@ func (v *validator) scan(in *scan) Scan {
 }
 
 func (v *validator) duration(path string, in *duration, low, high, standard time.Duration) time.Duration {
+	return v.time(path, in, low, high, standard, false)
+}
+
+// time is a duration within bounds; zero says that 0s is allowed, too.
+func (v *validator) time(path string, in *duration, low, high, standard time.Duration, zero bool) time.Duration {
 	if in == nil || v.blocked(path) {
 		return standard
 	}
 	text := string(*in)
 	d, err := time.ParseDuration(text)
 	mend := fmt.Sprintf("write a duration from %s to %s, such as %s", formatDuration(low), formatDuration(high), formatDuration(standard))
+	if zero {
+		mend += ", or 0s for none"
+	}
 	switch {
 	case err != nil || !durationText.MatchString(text):
 		v.add(path, quote(text), "is not a duration", mend)
+	case d == 0 && zero:
 	case d < low || d > high:
 		v.add(path, quote(text), "is out of bounds", mend)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
 
 // ErrNobody means that no process serves the socket.
@@ -68,23 +69,37 @@ func (c *Client) Replay(ctx context.Context, ids ...string) (int, error) {
 
 // Backfill implements API.
 func (c *Client) Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error) {
-	var l line
-	body, err := c.send(ctx, http.MethodPost, pathBackfill, nil)
+	return follow[scan.Progress, scan.Progress](ctx, c, pathBackfill, nil, progress)
+}
+
+// Brake implements API.
+func (c *Client) Brake(ctx context.Context, r pipeline.BrakeRequest, progress func(worker.Done)) (pipeline.Brake, error) {
+	return follow[worker.Done, pipeline.Brake](ctx, c, pathBrake, r, progress)
+}
+
+// Undelete implements API.
+func (c *Client) Undelete(ctx context.Context, s worker.Select, progress func(worker.Done)) (pipeline.UndeleteResult, error) {
+	return follow[worker.Done, pipeline.UndeleteResult](ctx, c, pathUndelete, s, progress)
+}
+
+// follow reads the lines of an answer to their end.
+func follow[P, R any](ctx context.Context, c *Client, path string, request any, progress func(P)) (result R, err error) {
+	body, err := c.send(ctx, http.MethodPost, path, request)
 	if err != nil {
-		return l.Progress, err
+		return result, err
 	}
 	defer body.Close()
 	lines := json.NewDecoder(body)
 	for {
-		l.Error = nil
+		var l line[P, R]
 		if err := lines.Decode(&l); err != nil {
-			return l.Progress, gone(ctx, err)
+			return result, gone(ctx, err)
 		}
-		if l.End {
-			return l.Progress, l.Error.err()
+		if l.Result != nil {
+			return *l.Result, l.Error.err()
 		}
-		if progress != nil {
-			progress(l.Progress)
+		if progress != nil && l.Progress != nil {
+			progress(*l.Progress)
 		}
 	}
 }

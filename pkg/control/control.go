@@ -17,6 +17,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
 
 // API is what can be asked of a process that works on a group (*pipeline.Pipeline).
@@ -30,6 +31,8 @@ type API interface {
 	Restore(ctx context.Context, id string, lost version.ID) (reconcile.Restored, error)
 	Sides(ctx context.Context, id string, limit int64) (reconcile.Sides, error)
 	Try(ctx context.Context, key string) (reconcile.Proposal, error)
+	Brake(ctx context.Context, r pipeline.BrakeRequest, progress func(worker.Done)) (pipeline.Brake, error)
+	Undelete(ctx context.Context, s worker.Select, progress func(worker.Done)) (pipeline.UndeleteResult, error)
 }
 
 var (
@@ -47,6 +50,8 @@ const (
 	pathRestore     = "/v1/conflicts/restore"
 	pathSides       = "/v1/conflicts/sides"
 	pathTry         = "/v1/conflicts/try"
+	pathBrake       = "/v1/brake"
+	pathUndelete    = "/v1/undelete"
 )
 
 // failure is an error on its way.
@@ -69,11 +74,11 @@ func (f *failure) err() error {
 	return errkind.New(f.Kind, "%s", f.Message)
 }
 
-// line is one line of the answer to a backfill: its progress, and at the end its result.
-type line struct {
-	Progress scan.Progress `json:"progress"`
-	End      bool          `json:"end,omitempty"`
-	Error    *failure      `json:"error,omitempty"`
+// line is one line of the answer to something that takes its time: its progress, and at the end its result.
+type line[P, R any] struct {
+	Progress *P       `json:"progress,omitempty"`
+	Result   *R       `json:"result,omitempty"` // of the last line
+	Error    *failure `json:"error,omitempty"`
 }
 
 type replayRequest struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
 
 // api answers with what a test wants.
@@ -42,6 +43,16 @@ func (a *api) DeadLetters(_ context.Context, limit int) ([]broker.DeadLetter, er
 func (a *api) Replay(_ context.Context, ids ...string) (int, error) {
 	a.replayed = ids
 	return len(ids), a.err
+}
+
+func (a *api) Brake(_ context.Context, r pipeline.BrakeRequest, progress func(worker.Done)) (pipeline.Brake, error) {
+	progress(worker.Done{Keys: 1})
+	return pipeline.Brake{Group: "g", State: r.Do, Further: r.Further}, a.err
+}
+
+func (a *api) Undelete(_ context.Context, s worker.Select, progress func(worker.Done)) (pipeline.UndeleteResult, error) {
+	progress(worker.Done{Keys: 1})
+	return pipeline.UndeleteResult{Objects: []reconcile.Undeleted{{Key: s.Key}}}, a.err
 }
 
 func (a *api) Backfill(ctx context.Context, progress func(scan.Progress)) (p scan.Progress, err error) {
@@ -132,6 +143,15 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil || !p.Done || p.Keys != 2 || p.Skipped["a"] != "down" || steps == 0 {
 		t.Errorf("backfill %+v after %d steps, %v", p, steps, err)
 	}
+	steps = 0
+	b, err := c.Brake(t.Context(), pipeline.BrakeRequest{Do: "approve", Further: 7}, func(d worker.Done) { steps += int(d.Keys) })
+	if err != nil || b.State != "approve" || b.Further != 7 || steps != 1 {
+		t.Errorf("brake %+v after %d steps, %v", b, steps, err)
+	}
+	u, err := c.Undelete(t.Context(), worker.Select{Key: "k"}, func(d worker.Done) { steps += int(d.Keys) })
+	if err != nil || len(u.Objects) != 1 || u.Objects[0].Key != "k" || steps != 2 {
+		t.Errorf("undelete %+v after %d steps, %v", u, steps, err)
+	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is open to others: %v, %v", info.Mode(), err)
@@ -146,7 +166,11 @@ func TestErrorsKeepKindAndText(t *testing.T) {
 		_, letters := c.DeadLetters(t.Context(), 0)
 		_, replay := c.Replay(t.Context())
 		_, backfill := c.Backfill(t.Context(), nil)
-		for name, err := range map[string]error{"status": status, "letters": letters, "replay": replay, "backfill": backfill} {
+		_, brake := c.Brake(t.Context(), pipeline.BrakeRequest{}, nil)
+		_, undelete := c.Undelete(t.Context(), worker.Select{}, nil)
+		for name, err := range map[string]error{
+			"status": status, "letters": letters, "replay": replay, "backfill": backfill, "brake": brake, "undelete": undelete,
+		} {
 			if err == nil || errkind.Of(err) != kind || err.Error() != "it is so" {
 				t.Errorf("%s: %v (%v), want %v", name, err, errkind.Of(err), kind)
 			}

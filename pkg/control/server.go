@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
-	"github.com/bucketmesh/bucketmesh/pkg/scan"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
 
 const (
@@ -90,7 +91,21 @@ func handler(api API) http.Handler {
 		}
 	})
 	conflicts(mux, api)
-	mux.HandleFunc("POST "+pathBackfill, func(w http.ResponseWriter, r *http.Request) { backfill(w, r, api) })
+	mux.HandleFunc("POST "+pathBackfill, func(w http.ResponseWriter, r *http.Request) { work(w, r, api.Backfill) })
+	mux.HandleFunc("POST "+pathBrake, func(w http.ResponseWriter, r *http.Request) {
+		if req, ok := asked[pipeline.BrakeRequest](w, r); ok {
+			work(w, r, func(ctx context.Context, progress func(worker.Done)) (pipeline.Brake, error) {
+				return api.Brake(ctx, req, progress)
+			})
+		}
+	})
+	mux.HandleFunc("POST "+pathUndelete, func(w http.ResponseWriter, r *http.Request) {
+		if req, ok := asked[worker.Select](w, r); ok {
+			work(w, r, func(ctx context.Context, progress func(worker.Done)) (pipeline.UndeleteResult, error) {
+				return api.Undelete(ctx, req, progress)
+			})
+		}
+	})
 	return mux
 }
 
@@ -112,21 +127,21 @@ func answer(w http.ResponseWriter, body any, err error) {
 	_ = json.NewEncoder(w).Encode(body) // whoever asked is gone
 }
 
-// backfill answers with lines of progress while it runs. It ends when whoever asked hangs up, and keeps its place.
-func backfill(w http.ResponseWriter, r *http.Request, api API) {
+// work answers with lines of progress while do runs, and with its result. It ends when whoever asked hangs up.
+func work[P, R any](w http.ResponseWriter, r *http.Request, do func(ctx context.Context, progress func(P)) (R, error)) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
 	var last time.Time
-	send := func(l line) {
+	send := func(l line[P, R]) {
 		_ = out.Encode(l) // whoever asked is gone: the request's context ends the work
 		_ = flush.Flush()
 	}
-	result, err := api.Backfill(r.Context(), func(p scan.Progress) {
+	result, err := do(r.Context(), func(p P) {
 		if time.Since(last) >= progressEvery {
 			last = time.Now()
-			send(line{Progress: p})
+			send(line[P, R]{Progress: &p})
 		}
 	})
-	send(line{Progress: result, End: true, Error: failureOf(err)})
+	send(line[P, R]{Result: &result, Error: failureOf(err)})
 }

@@ -174,6 +174,7 @@ func (d *Demo) Document() string {
 	for _, s := range d.sites {
 		fmt.Fprintf(&b, "  - {name: %s, url: %q, mode: ReadWrite}\n", s.Where().Name, s.URL())
 	}
+	b.WriteString("  deletes: {hold: 0s}\n") // it shows how quick a change is; a few deletes are no mass delete
 	b.WriteString("  conflicts:\n  - {match: \"**\", policy: keep-both}\n")
 	return b.String()
 }

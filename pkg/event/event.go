@@ -126,6 +126,15 @@ type ConflictVersion struct {
 	Written time.Time `json:"written,omitzero"` // by the provider's clock
 }
 
+// Guard is the data of guard.tripped: deletes are held until a person decides.
+type Guard struct {
+	Group   string    `json:"group"`
+	Guard   string    `json:"guard"`  // delete-brake
+	Reason  string    `json:"reason"` // what was too many
+	Tripped time.Time `json:"tripped"`
+	Waiting int64     `json:"waiting"` // deletes that are held
+}
+
 // Scan is the data of scan.requested: a timer or a person asks for a sweep of due keys, or for a backfill.
 type Scan struct {
 	Group string `json:"group"`

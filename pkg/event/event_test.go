@@ -185,7 +185,7 @@ func TestNewSetsTheAttributesOfTheVocabulary(t *testing.T) {
 
 func TestTypesWithoutASchemaNameNone(t *testing.T) {
 	m := meta
-	m.Type = event.GuardTripped
+	m.Type = event.ScanRange
 	e, err := event.New(m, map[string]string{"group": "g"})
 	if err != nil || e.DataSchema() != "" {
 		t.Error(e, err)

@@ -37,6 +37,13 @@ func NewConflict(typ, source string, c Conflict, at time.Time) (cloudevents.Even
 	return own(typ, source, c.Group, c.Key, id, at, c)
 }
 
+// NewGuard makes a guard.tripped event; source "" is GroupSource(g.Group). Its id follows from the guard and from when it
+// tripped.
+func NewGuard(source string, g Guard) (cloudevents.Event, error) {
+	id := digest(GuardTripped, g.Group, g.Guard, g.Tripped.UTC().Format(time.RFC3339Nano))
+	return own(GuardTripped, source, g.Group, "", id, g.Tripped, g)
+}
+
 // NewScan makes a scan.requested event; source "" is GroupSource(s.Group). Its id follows from s and from at, the time
 // that the request is for (not the time of a retry).
 func NewScan(source string, s Scan, at time.Time) (cloudevents.Event, error) {
@@ -69,6 +76,13 @@ func ConflictOf(e cloudevents.Event) (Conflict, error) {
 	var c Conflict
 	err := typed(e, Prefix+"conflict.", &c)
 	return c, err
+}
+
+// GuardOf reads the data of a guard.tripped event. Errors: Invalid for other types and for data that does not decode.
+func GuardOf(e cloudevents.Event) (Guard, error) {
+	var g Guard
+	err := typed(e, GuardTripped, &g)
+	return g, err
 }
 
 // ScanOf reads the data of a scan.requested event. Errors: Invalid for other types and for data that does not decode.

@@ -25,7 +25,7 @@ func Types() []string {
 	types := slices.Clone(objectTypes)
 	types = append(types, syncTypes...)
 	types = append(types, conflictTypes...)
-	types = append(types, ScanRequested)
+	types = append(types, ScanRequested, GuardTripped)
 	slices.Sort(types)
 	return types
 }
@@ -33,7 +33,7 @@ func Types() []string {
 // hasSchema is Schema without a copy of it, for every event that is made.
 func hasSchema(typ string) bool {
 	return slices.Contains(objectTypes, typ) || slices.Contains(syncTypes, typ) || slices.Contains(conflictTypes, typ) ||
-		typ == ScanRequested
+		typ == ScanRequested || typ == GuardTripped
 }
 
 var (

@@ -28,6 +28,8 @@ func dataOf(typ string) any {
 		return event.Conflict{}
 	case typ == event.ScanRequested:
 		return event.Scan{}
+	case typ == event.GuardTripped:
+		return event.Guard{}
 	}
 	return event.Object{}
 }
@@ -137,6 +139,8 @@ func TestEventsFollowTheirSchemas(t *testing.T) {
 			add(event.NewConflict(typ, "", event.Conflict{Group: "g", Key: "k", ID: "c"}, at))
 			add(event.NewConflict(typ, "", event.Conflict{Group: "g", Key: "k", ID: "c", Heads: []string{"a@1", "b@1"},
 				Winner: "a@1", Policy: "keep-both", Copies: []string{"x"}, Reason: "r"}, at))
+		case event.Guard:
+			add(event.NewGuard("", event.Guard{Group: "g", Guard: "delete-brake", Reason: "r", Tripped: at, Waiting: 51}))
 		case event.Scan:
 			add(event.NewScan("", event.Scan{Group: "g", What: "due"}, at))
 		default:

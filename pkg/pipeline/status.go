@@ -33,6 +33,7 @@ type Status struct {
 	state.Stats
 	OpenConflicts int             `json:"openConflicts"` // of all: not resolved yet
 	DirtyKeys     []state.Dirty   `json:"dirtyKeys"`     // some of them, the next ones that are due first
+	Brake         Brake           `json:"brake"`         // of deletes
 	Events        broker.Status   `json:"events"`
 	Ledger        ledger.Balance  `json:"ledger"` // of all events that came in
 	Replicas      []ReplicaStatus `json:"replicas"`
@@ -76,6 +77,9 @@ func (p *Pipeline) Status(ctx context.Context) (Status, error) {
 		return s, fmt.Errorf("read conflicts: %w", err)
 	}
 	s.OpenConflicts = len(open)
+	if s.Brake, err = p.brake(ctx); err != nil {
+		return s, err
+	}
 	if s.Events, err = p.broker.Status(ctx); err != nil {
 		return s, fmt.Errorf("read broker: %w", err)
 	}

@@ -13,10 +13,14 @@ const (
 	// CopyPrefix is where conflict copies are, in the bucket itself.
 	CopyPrefix = ".conflicts/"
 
-	maxKey = 1024 // bytes, at all providers
-	maxID  = 128  // bytes of a version id that stays readable in the key of a copy
-	escape = "!"  // a byte that no provider and no URL gives a meaning to
-	digest = escape + "sha256-"
+	// QuarantinePrefix is where objects are kept that a delete took away. It is below the prefix that no group takes part in.
+	QuarantinePrefix = ".bucketmesh/quarantine/"
+
+	maxKey        = 1024 // bytes, at all providers
+	maxQuarantine = 512  // bytes: fits below the prefix of a replica, too
+	maxID         = 128  // bytes of a version id that stays readable in the key of a copy
+	escape        = "!"  // a byte that no provider and no URL gives a meaning to
+	digest        = escape + "sha256-"
 )
 
 // CopyKey is the key under which a losing version of key is preserved: ".conflicts/<key>/<version id>", at most 1,024
@@ -25,10 +29,17 @@ const (
 // Segments that stores treat in ways of their own (empty ones, "." and "..") are written with a leading "!", as are
 // segments that begin with "!". A key that is too long is cut between two characters and gets its SHA-256 as a further
 // segment, which no escaped key can contain. A key that ends with "/" or is itself a conflict copy is a key like any other.
-func CopyKey(key string, loser version.ID) string {
-	tail := "/" + segmentOf(loser)
+func CopyKey(key string, loser version.ID) string { return keyBelow(CopyPrefix, key, loser, maxKey) }
+
+// QuarantineKey is the key under which a version of key is kept that a delete took away, as CopyKey, of at most 512 bytes.
+func QuarantineKey(key string, taken version.ID) string {
+	return keyBelow(QuarantinePrefix, key, taken, maxQuarantine)
+}
+
+func keyBelow(prefix, key string, id version.ID, most int) string {
+	tail := "/" + segmentOf(id)
 	name := escapeKey(key)
-	if room := maxKey - len(CopyPrefix) - len(tail); len(name) > room {
+	if room := most - len(prefix) - len(tail); len(name) > room {
 		sum := digest + hash(key)
 		name = cut(name, room-len("/")-len(sum))
 		if name != "" {
@@ -36,7 +47,7 @@ func CopyKey(key string, loser version.ID) string {
 		}
 		name += sum
 	}
-	return CopyPrefix + name + tail
+	return prefix + name + tail
 }
 
 func escapeKey(key string) string {

@@ -42,6 +42,9 @@ func (w *work) propagate(ctx context.Context, s plan.Step, l looked) (Outcome, b
 	if target.Kind == version.Put && w.of != s.Source {
 		w.closeBody()
 	}
+	if err := w.quarantine(ctx, &s); err != nil {
+		return w.setAsideFailed(ctx, s, err)
+	}
 	lease := w.cfg.Clock.Now().Add(w.leaseFor(target.Content.Size))
 	orders, row, err := w.intend(ctx, s, lease) // 5a
 	if errkind.Is(err, errkind.Conflict) {
@@ -87,7 +90,7 @@ func (w *work) intend(ctx context.Context, s plan.Step, lease time.Time) ([]*ord
 	if w.cfg.Mutant == plan.IntentUnstored {
 		row.Intents = s.Row.Intents
 	}
-	rev, err := w.cfg.Store.Commit(ctx, row, state.Effects{Lease: &lease})
+	rev, err := w.cfg.Store.Commit(ctx, row, state.Effects{Lease: &lease, Removed: w.taken})
 	if err != nil {
 		return nil, row, fmt.Errorf("store intents: %w", err)
 	}

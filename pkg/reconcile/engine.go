@@ -9,6 +9,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/guard"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -57,6 +58,11 @@ type Config struct {
 	Rule     func(key string) config.ConflictRule
 	Judge    Judge // of the policy webhook; nil: the fallback decides at the deadline
 	Deletes  bool  // propagate deletes
+
+	Brake       *guard.Limits // of the delete brake; nil: there is none
+	KeepExpired bool          // what a lifecycle rule removes at one replica stays at the others
+
+	Quarantine time.Duration // how long what deletes take away is kept; 0 keeps nothing
 
 	Clock Clock               // default: WallClock
 	Nonce func() string       // unguessable and unique; default: 16 random bytes
@@ -200,6 +206,7 @@ type work struct {
 
 	recovered []state.Conflict // records of 5d, for the next commit
 	lookedUp  bool             // the version that the hint told of
+	taken     []state.Removed  // what the delete at hand takes away, and where it is kept
 
 	body  io.ReadCloser // an object that is being read already, of replica bodyOf
 	attrs *driver.Attrs
@@ -258,6 +265,9 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 		}
 		s.Changed = s.Changed || len(s.Row.Told) != len(row.Told)
 	}
+	if err := w.unhold(ctx, &s); err != nil {
+		return Pending, false, err
+	}
 	switch s.Action {
 	case plan.Identify:
 		return w.identify(ctx, s, l)
@@ -267,6 +277,9 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 		if !w.full && (w.leftovers(s) || len(s.Stranded) > 0) {
 			w.full = true // an earlier write at a destination has an unknown end: look before writing there
 			return Pending, false, nil
+		}
+		if released, out, done, err := w.brake(ctx, &s); !released || err != nil {
+			return out, done, err
 		}
 		return w.propagate(ctx, s, l)
 	case plan.Wait:
@@ -333,7 +346,11 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 			fx = state.Effects{Dirty: &until, Reason: "a write of another worker has not ended"}
 		}
 	}
-	fx.Remove = plan.Gone(w.forgetful(&s.Row), w.members)
+	if fx.Remove = plan.Gone(w.forgetful(&s.Row), w.members); fx.Remove && s.Row.Held { // users deleted it everywhere
+		if err := w.release(ctx, &s); err != nil {
+			return Pending, false, err
+		}
+	}
 	w.cfg.Trace(Point{Line: "6", Key: w.key})
 	return w.store(ctx, s, fx, Settled)
 }

@@ -39,6 +39,7 @@ type Hint struct {
 	RequestID string // of the request that made the change
 	Seq       string // only compared for equality: two writes can be numbered in another order than they landed
 	Copied    bool   // a server-side copy: never our own write
+	Expired   bool   // it was deleted by a rule of the bucket, not by a user
 	Time      time.Time
 }
 
@@ -215,6 +216,7 @@ func (w *work) stat(ctx context.Context, name string, row state.Row) (*plan.Obse
 			o := plan.Observation{}
 			if h := w.hint; h != nil && h.Replica == name && h.Kind == Deleted {
 				o = plan.Absent(h.Time)
+				o.Expired = h.Expired && w.cfg.KeepExpired
 			}
 			return &o, nil
 		}

@@ -46,7 +46,7 @@ func (e *Engine) Refused(ctx context.Context, key string) (map[string]string, er
 	}
 	why := map[string]string{}
 	for name, r := range row.Replicas {
-		if r.Status != state.StatusOK {
+		if r.Status != state.StatusOK && r.Status != state.StatusEvicted {
 			why[name] = r.Detail
 		}
 	}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -107,7 +108,7 @@ func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
 			}
 		}
 		if len(h.Replicas) > 0 {
-			h.Replica = h.Replicas[0]
+			h.Replica = h.Replicas[max(slices.IndexFunc(h.Replicas, func(name string) bool { return row.Replicas[name].Print.Present }), 0)]
 		}
 		out = append(out, h)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
+	"github.com/bucketmesh/bucketmesh/pkg/guard"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
@@ -106,6 +107,10 @@ type options struct {
 	noDeletes bool
 	mutant    plan.Mutant
 	part      int64 // objects above this size go in parts
+
+	brake       *guard.Limits
+	quarantine  time.Duration
+	keepExpired bool
 }
 
 // rig is a group of modelled buckets with an engine, a clock that stands still, and an outbox that nobody publishes.
@@ -147,6 +152,19 @@ func (s *tapped) Commit(ctx context.Context, row state.Row, fx state.Effects) (i
 	return rev, err
 }
 
+func (s *tapped) Weigh(ctx context.Context, group, key string, f func(w *state.Weighing) error) error {
+	var made []state.OutboxEvent
+	err := s.Store.Weigh(ctx, group, key, func(w *state.Weighing) error {
+		err := f(w)
+		made = w.Events
+		return err
+	})
+	if err == nil {
+		s.events(made)
+	}
+	return err
+}
+
 func newRig(t *testing.T, o options) *rig {
 	t.Helper()
 	r := &rig{t: t, o: o, clock: &clock{at: time.Unix(1_800_000_000, 0).UTC()}, sites: map[string]*site{}}
@@ -183,6 +201,7 @@ func (r *rig) newEngine(names ...string) *reconcile.Engine {
 	}
 	cfg := reconcile.Config{
 		Group: group, Store: r.store, Copier: copier, Deletes: !r.o.noDeletes, Clock: r.clock, Run: inOrder, Mutant: r.o.mutant,
+		Brake: r.o.brake, Quarantine: r.o.quarantine, KeepExpired: r.o.keepExpired,
 		Rule: func(string) config.ConflictRule { return r.o.rule }, Judge: r.judge,
 		Nonce: func() string { r.nonces++; return "nonce" + strconv.Itoa(r.nonces) },
 		Trace: func(p reconcile.Point) {

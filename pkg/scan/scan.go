@@ -266,7 +266,7 @@ func tagOf(a *driver.Attrs) string {
 // agrees reports whether a listing shows what the row says of a replica. Listings tell no metadata (GCS tells of its edits) and, in some servers,
 // other fractions of a second than a HEAD does.
 func agrees(r state.Replica, a *driver.Attrs) bool {
-	if r.Status != state.StatusOK || r.Tentative != "" || r.Print.Present != (a != nil) {
+	if r.Status != state.StatusOK && r.Status != state.StatusEvicted || r.Tentative != "" || r.Print.Present != (a != nil) {
 		return false
 	}
 	if a == nil {

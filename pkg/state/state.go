@@ -29,6 +29,7 @@ type Row struct {
 	Intents  []Intent                        `json:"intents,omitempty"`
 	Pending  string                          `json:"conflict,omitempty"` // id of a conflict that was detected and is not resolved yet
 	Told     []Told                          `json:"told,omitempty"`     // versions that still have to be looked up
+	Held     bool                            `json:"held,omitempty"`     // a delete of the key waits for the delete brake
 
 	// DirtyMark names the key's dirty entry as Get saw it; 0: there was none. It is not part of the row: Rows leaves it 0
 	// and Commit doesn't store it. Whoever makes, replaces or repeats an entry gives it a mark that the key never had
@@ -75,6 +76,7 @@ const (
 	StatusOK         Status = ""
 	StatusUnreadable Status = "unreadable" // it is there and can't be read (archived, no permission)
 	StatusRefused    Status = "refused"    // the replica can't hold it (key or attributes)
+	StatusEvicted    Status = "evicted"    // its version expired there by a rule of the bucket, and is not brought back
 )
 
 // Intent says that somebody is about to write version Version at a replica, with Nonce in its metadata.
@@ -102,6 +104,7 @@ type Effects struct {
 	Lease      *time.Time // a crash from here on must be noticed at this time: makes an entry with reason ReasonLease, unless there is an entry; not with ClearDirty or ClearLease
 	Events     []OutboxEvent
 	Conflicts  []Conflict // inserted, or replaced by ID
+	Removed    []Removed  // inserted, or replaced by ID
 }
 
 // ReasonLease is the reason of dirty entries that Effects.Lease makes, and of no other.
@@ -175,6 +178,8 @@ type Stats struct {
 
 // Store keeps rows. See the package comment for errors and concurrency.
 type Store interface {
+	Guards
+
 	// Get reads a row and its DirtyMark, both as of one moment; a key without a row is Row{Group, Key, Rev: 0, DirtyMark}.
 	Get(ctx context.Context, group, key string) (Row, error)
 	// Commit writes row if the stored revision still is row.Rev, with its effects, in one transaction. The new revision

@@ -216,7 +216,7 @@ func HintOf(e cloudevents.Event, o event.Object, replica string) reconcile.Hint 
 		}
 		h.Copied = !slices.Contains(ourOperations, o.Operation)
 	case event.ObjectDeleted:
-		h.Kind = reconcile.Deleted
+		h.Kind, h.Expired = reconcile.Deleted, o.Lifecycle
 	case event.ObjectVersionDeleted:
 		if o.Generation != "" { // GCS tells of deletes and of purged generations alike; a look tells which it was
 			h.Kind = reconcile.Deleted

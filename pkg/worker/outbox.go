@@ -132,6 +132,12 @@ func (b *outbox) publish(ctx context.Context, page []state.OutboxEvent) error {
 
 func (b *outbox) tell(ctx context.Context, e cloudevents.Event) {
 	b.published(e)
+	if e.Type() == event.GuardTripped {
+		if g, err := event.GuardOf(e); err == nil {
+			b.log.WarnContext(ctx, "the delete brake tripped: deletes are held until somebody decides", "reason", g.Reason,
+				"mend", "bucketmesh brake status, approve or undo")
+		}
+	}
 	if e.Type() != event.SyncApplied || !b.log.Enabled(ctx, slog.LevelDebug) {
 		return
 	}

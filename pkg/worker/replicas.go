@@ -221,10 +221,13 @@ func (w *Worker) remember(ctx context.Context, r *Replica) bool {
 	return true
 }
 
+// identityCursor holds the identity of a replica's bucket.
+func identityCursor(replica string) string { return "identity/" + replica }
+
 // recognise makes sure that the bucket is the one that the replica's state is about. Otherwise everything that is not in it
 // would pass for deleted.
 func (w *Worker) recognise(ctx context.Context, r *Replica, d driver.Bucket) (driver.Bucket, error) {
-	cursor := "identity/" + r.Name
+	cursor := identityCursor(r.Name)
 	known, err := w.o.Store.Cursor(ctx, w.o.Group.Name, cursor)
 	if err != nil {
 		return nil, fmt.Errorf("read identity of replica: %w", err)

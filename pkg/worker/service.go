@@ -76,7 +76,7 @@ func SyncHandler(w *Worker, group *config.Group) subscriber.Handler {
 		Group: group, Engine: w.Engine(), Now: time.Now, Logger: w.log, Below: w.Below, Ledger: w.Noter(),
 		Scan: func(ctx context.Context, s event.Scan) error {
 			if s.What == "due" {
-				return errors.Join(w.Sweep(ctx), w.fold(ctx))
+				return errors.Join(w.Sweep(ctx), w.fold(ctx), w.tidy(ctx))
 			}
 			_, err := w.Backfill(ctx, nil)
 			return err

@@ -38,6 +38,20 @@ func (s *notifying) Commit(ctx context.Context, row state.Row, fx state.Effects)
 	return rev, err //nolint:wrapcheck // a decorator
 }
 
+// Weigh implements state.Guards.
+func (s *notifying) Weigh(ctx context.Context, group, key string, f func(w *state.Weighing) error) error {
+	events := 0
+	err := s.Store.Weigh(ctx, group, key, func(w *state.Weighing) error {
+		err := f(w)
+		events = len(w.Events)
+		return err
+	})
+	if events > 0 {
+		s.committed()
+	}
+	return err //nolint:wrapcheck // a decorator
+}
+
 // carryCopies makes conflict copies known. They are objects like any other and go to all replicas, but they were written by
 // the conflict-resolver: should the notification of that write be lost, nobody would ever look at them. It happens before
 // the resolution is stored, so that a crash in between costs a look at most. A conflict that was superseded may have copies,

@@ -133,6 +133,9 @@ func (w *Worker) open(ctx context.Context) error {
 			return err //nolint:wrapcheck // says "open ledger"
 		}
 	}
+	if err := w.forgetLeft(ctx); err != nil {
+		return fmt.Errorf("open worker: %w", err)
+	}
 	if err := w.openReplicas(ctx); err != nil {
 		return err
 	}
@@ -154,6 +157,7 @@ func (w *Worker) open(ctx context.Context) error {
 		Group: w.o.Group.Name, Sites: sites, Store: w.store, Copier: copier, Announce: Announce,
 		Rule: w.o.Group.Rule, Judge: w.o.Judge, Deletes: w.o.Group.Deletes.Propagate, Owner: w.o.Owner,
 		Trace: w.o.Trace, Lease: w.o.Lease,
+		Brake: new(Limits(w.o.Group)), Quarantine: w.o.Group.Deletes.Quarantine, KeepExpired: w.o.Group.Deletes.Lifecycle == config.LifecycleIgnore,
 	})
 	if err != nil {
 		return fmt.Errorf("open worker: %w", err)
@@ -169,6 +173,8 @@ func Announce(typ string, data any) (state.OutboxEvent, error) {
 	switch d := data.(type) {
 	case event.Sync:
 		e, err = event.NewSync(typ, "", d)
+	case event.Guard:
+		e, err = event.NewGuard("", d)
 	case event.Conflict:
 		e, err = event.NewConflict(typ, "", d, time.Now())
 	default:
@@ -204,6 +210,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	g.Go(func() error { return w.outbox.run(ctx) })
 	g.Go(func() error { return w.sweeper.run(ctx) })
 	g.Go(func() error { return w.keepBooks(ctx) })
+	g.Go(func() error { return w.tidyUp(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run worker: %w", err)
 	}

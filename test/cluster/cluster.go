@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,35 @@ func (s *Site) Start() { s.t.Helper(); s.server.start() }
 
 // Stop kills the server. Its data stays.
 func (s *Site) Stop() { s.t.Helper(); s.server.stop() }
+
+// Replace puts a new and empty bucket of the same name in the place of the bucket, as somebody does who lost a server.
+func (s *Site) Replace() {
+	s.t.Helper()
+	s.server.stop()
+	s.must(os.RemoveAll(s.server.dir + "/data"))
+	s.server.start()
+	s.make(s.Bucket, true)
+}
+
+// Endpoint is the address of the server, http://host:port.
+func (s *Site) Endpoint() string { return s.server.endpoint }
+
+// Keys are the keys of all current objects of users.
+func (s *Site) Keys() []string {
+	s.t.Helper()
+	var keys []string
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.Bucket, Prefix: &s.prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(s.t.Context())
+		s.must(err)
+		for _, o := range page.Contents {
+			if key := strings.TrimPrefix(*o.Key, s.prefix); !strings.HasPrefix(key, config.ReservedPrefix) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
 
 // Unversioned makes a bucket without versions, which tells nobody of its changes.
 func (s *Site) Unversioned() string {

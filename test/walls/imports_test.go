@@ -24,8 +24,9 @@ var leaves = map[string][]string{
 var neighbours = map[string][]string{
 	"pkg/policy":         {"pkg/config", "pkg/errkind", "pkg/event", "pkg/policy/rank", "pkg/version"},
 	"pkg/reconcile/plan": {"pkg/state", "pkg/version"},
+	"pkg/guard":          {"pkg/errkind", "pkg/state", "pkg/version"},
 	"pkg/reconcile": {
-		"pkg/config", "pkg/errkind", "pkg/event", "pkg/merge", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
+		"pkg/config", "pkg/errkind", "pkg/event", "pkg/guard", "pkg/merge", "pkg/object/driver", "pkg/policy", "pkg/reconcile/plan", "pkg/state", "pkg/transfer", "pkg/version",
 	},
 	"pkg/state":      {"pkg/errkind", "pkg/version"},
 	"pkg/transfer":   {"pkg/errkind", "pkg/object/driver", "pkg/version"},
@@ -37,7 +38,7 @@ var neighbours = map[string][]string{
 // pure lists packages (not what is below them) that do no I/O: they may not import what does, not even for a moment.
 // pkg/errkind is not among them: it needs net/http for the numbers of statuses.
 var pure = []string{
-	"pkg/version", "pkg/event", "pkg/policy", "pkg/policy/rank", "pkg/reconcile", "pkg/reconcile/plan", "pkg/normalize", "pkg/state", "pkg/object/driver",
+	"pkg/version", "pkg/event", "pkg/guard", "pkg/policy", "pkg/policy/rank", "pkg/reconcile", "pkg/reconcile/plan", "pkg/normalize", "pkg/state", "pkg/object/driver",
 	"pkg/merge", "pkg/merge/diff", "pkg/merge/internal/align", "pkg/merge/internal/text", "pkg/merge/internal/tree",
 }
 

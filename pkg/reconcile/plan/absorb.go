@@ -32,6 +32,9 @@ func (p *planner) absorb() (need []string) {
 			p.confirm(m.Name, r, o)
 			continue
 		}
+		if p.evict(m.Name, r, o) {
+			continue
+		}
 		adopted, unsure := p.adopt(m.Name, o)
 		if unsure {
 			need = append(need, m.Name)
@@ -50,7 +53,9 @@ func (p *planner) confirm(name string, r state.Replica, o Observation) {
 	before := r
 	if r.Tentative != "" {
 		r.Version, r.Tentative = r.Tentative, ""
-		r.Status, r.Detail = state.StatusOK, "" // whatever was in the way, it holds what it should
+		if r.Status != state.StatusEvicted || p.version(r.Version).Kind == version.Delete {
+			r.Status, r.Detail = state.StatusOK, "" // whatever was in the way, it holds what it should
+		}
 	}
 	if r.Print.Present {
 		if r.Print.ModTime == 0 {
@@ -73,6 +78,27 @@ func (p *planner) confirm(name string, r state.Replica, o Observation) {
 	}
 	// An intent that has ended and left no trace did not land.
 	p.dropIntents(name, p.ended)
+}
+
+// evict notes that a replica's object expired there by a rule of its bucket. The replica keeps its version without having the
+// object: nobody deleted it, so that the others keep theirs, and it is not brought back before somebody writes it anew. If no
+// other replica has that version there is nobody to keep it, and it is a delete like any other.
+func (p *planner) evict(name string, r state.Replica, o Observation) bool {
+	if !o.Expired || o.Print.Present || !r.Print.Present {
+		return false
+	}
+	elsewhere := slices.ContainsFunc(p.Members, func(m Member) bool {
+		other := p.row.Replicas[m.Name]
+		return m.Name != name && other.Print.Present && Effective(other) == Effective(r)
+	})
+	if !elsewhere || slices.ContainsFunc(p.row.Intents, func(it state.Intent) bool { return it.Replica == name }) {
+		return false
+	}
+	p.row.Replicas[name] = state.Replica{
+		Version: r.Version, Tentative: r.Tentative, Status: state.StatusEvicted, Detail: "it expired by a lifecycle rule of the bucket",
+	}
+	p.changed = true
+	return true
 }
 
 // learn adds what an observation knows about a version's content, so that a later comparison need not read it.

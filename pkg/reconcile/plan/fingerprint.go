@@ -12,6 +12,7 @@ type Observation struct {
 	Print   state.Fingerprint
 	Content version.Content // of a present object
 	Time    int64           // when it was written, unix nanoseconds by the provider's clock; 0 if it did not say
+	Expired bool            // it is absent, and a rule of the bucket is said to have removed it, which is nobody's delete
 }
 
 // Absent is the observation of an explicit "not found"; at is the time of the event that told of it, if any.

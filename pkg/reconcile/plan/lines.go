@@ -141,19 +141,22 @@ func Gone(row *state.Row, members []Member) bool {
 	}
 	for _, m := range members {
 		r := row.Replicas[m.Name]
-		if r.Print.Present || r.Tentative != "" || r.Status != state.StatusOK {
+		if r.Print.Present || r.Tentative != "" || !fine(r) {
 			return false
 		}
 	}
 	return len(Heads(row, members)) == 1
 }
 
+// fine reports that a replica needs nothing: that an object expired there is as it should be.
+func fine(r state.Replica) bool { return r.Status == state.StatusOK || r.Status == state.StatusEvicted }
+
 // Settled reports that every replica holds the same version, proven, and that nobody is about to write one.
 func Settled(row *state.Row, members []Member) bool {
 	first := row.Replicas[members[0].Name].Version
 	for _, m := range members {
 		r := row.Replicas[m.Name]
-		if r.Tentative != "" || r.Version != first || r.Status != state.StatusOK {
+		if r.Tentative != "" || r.Version != first || !fine(r) {
 			return false
 		}
 	}

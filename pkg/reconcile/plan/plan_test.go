@@ -88,8 +88,8 @@ func (h *history) step() {
 	switch rapid.IntRange(0, 6).Draw(h.t, "step") {
 	case 0, 1:
 		h.write(h.replica(), "", h.content(), rapid.SampledFrom([]string{"", "m"}).Draw(h.t, "meta"))
-	case 2:
-		h.holds[h.replica()] = Observation{Time: h.now.UnixNano()}
+	case 2: // a user deletes it, or a rule of the bucket does
+		h.holds[h.replica()] = Observation{Time: h.now.UnixNano(), Expired: rapid.Bool().Draw(h.t, "expired")}
 	case 3: // a tool edits the object and keeps our nonce, or restores it
 		name := h.replica()
 		if o := h.holds[name]; o.Print.Present {
@@ -192,6 +192,9 @@ func TestPlanWritesNothingItMustNot(t *testing.T) {
 			if target.Kind == version.Delete && !r.Print.Present {
 				t.Fatalf("deletes at %s what is not there", d)
 			}
+			if r.Status == state.StatusEvicted && target.Kind == version.Put && Lookup(&s.Row, Effective(r)).ID == s.Target {
+				t.Fatalf("brings %s back to %s, where it expired", s.Target, d)
+			}
 		}
 		if target.Kind == version.Put {
 			r := s.Row.Replicas[s.Source]
@@ -263,6 +266,27 @@ func TestPlanProvesNothingItDidNotSee(t *testing.T) {
 			}
 			if after.Version != before.Version || after.Print != before.Print || before.Tentative != "" && after.Tentative == "" {
 				t.Fatalf("%s was not looked at, and changed from %+v to %+v", m.Name, before, after)
+			}
+		}
+	})
+}
+
+// What expires at one replica is no delete: no other replica loses its object by it, and somebody has it.
+func TestPlanKeepsWhatExpiresElsewhere(t *testing.T) {
+	forAll(t, func(t *rapid.T, h *history, v View, s Step) {
+		for _, m := range h.members {
+			before, after := h.row.Replicas[m.Name], s.Row.Replicas[m.Name]
+			if after.Status != state.StatusEvicted || before.Status == state.StatusEvicted || s.Action == Identify {
+				continue
+			}
+			if !v.Seen[m.Name].Expired || after.Version != before.Version || after.Print.Present {
+				t.Fatalf("%s is evicted: from %+v to %+v, seen %+v", m.Name, before, after, v.Seen[m.Name])
+			}
+			if !slices.ContainsFunc(h.members, func(o Member) bool {
+				r := h.row.Replicas[o.Name]
+				return o.Name != m.Name && r.Print.Present && Effective(r) == Effective(before)
+			}) {
+				t.Fatalf("%s is evicted, and nobody else had what it held: %+v", m.Name, h.row)
 			}
 		}
 	})

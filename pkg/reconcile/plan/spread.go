@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
@@ -18,6 +19,11 @@ func (p *planner) spread(target version.ID) Step {
 		r := p.row.Replicas[m.Name]
 		have := p.version(Effective(r))
 		if Effective(r) == target {
+			continue
+		}
+		if t.Kind == version.Delete && r.Status == state.StatusEvicted && !r.Print.Present { // there is nothing to delete
+			p.row.Replicas[m.Name] = p.tentative(r, target)
+			p.changed = true
 			continue
 		}
 		if have.Kind == t.Kind && (t.Kind == version.Delete || (have.MetaHash == t.MetaHash || p.Mutant == MetaBlind) && have.Content.Compare(t.Content) == version.Equal) {

@@ -31,6 +31,9 @@ type Store struct {
 	dirty     map[id]wakeup
 	conflicts map[id]state.Conflict
 	cursors   map[id]string
+	brakes    map[id]state.Brake // by group alone
+	deletions map[id]state.Deletion
+	removed   map[id]state.Removed
 	outbox    []entry // ordered by Seq
 	seq       int64
 	mark      int64 // last one given
@@ -139,6 +142,9 @@ func (s *Store) apply(k id, fx state.Effects) {
 	for _, c := range fx.Conflicts {
 		c.Losers = slices.Clone(c.Losers)
 		put(&s.conflicts, id{c.Group, c.ID}, c)
+	}
+	for _, r := range fx.Removed {
+		put(&s.removed, id{r.Group, r.ID}, r)
 	}
 }
 

@@ -97,6 +97,12 @@ const (
 		FROM won, unnest($12::text[], $13::text[], $14::bigint[], $15::text[]) AS c (id, state, detected, doc)
 		ON CONFLICT (grp, id) DO UPDATE SET
 			key = excluded.key, state = excluded.state, detected = excluded.detected, doc = excluded.doc
+	), removed AS (
+		INSERT INTO bm_removed (grp, key, id, removed, expires, ended, doc)
+		SELECT $1, $2, r.id, r.removed, r.expires, FALSE, r.doc::json
+		FROM won, unnest($18::text[], $19::bigint[], $20::bigint[], $21::text[]) AS r (id, removed, expires, doc)
+		ON CONFLICT (grp, key, id) DO UPDATE SET
+			removed = excluded.removed, expires = excluded.expires, ended = excluded.ended, doc = excluded.doc
 	) SELECT rev FROM won`
 )
 
@@ -168,7 +174,7 @@ func (s *Store) pair(ctx context.Context, first string, firstArgs []any, then st
 	return rev, err
 }
 
-// effectArgs are the parameters $6 to $17. mark is that of the dirty entry that the caller knows of.
+// effectArgs are the parameters $6 to $21. mark is that of the dirty entry that the caller knows of.
 func effectArgs(mark int64, fx state.Effects) ([]any, error) {
 	var clean bool
 	var due *int64
@@ -198,7 +204,17 @@ func effectArgs(mark int64, fx state.Effects) ([]any, error) {
 		cids, cstates = append(cids, c.ID), append(cstates, c.State)
 		detected, cdocs = append(detected, record.Nanos(c.Detected)), append(cdocs, string(doc))
 	}
+	var rids, rdocs []string
+	var removed, expires []int64
+	for _, r := range record.LastRemoved(fx.Removed) {
+		doc, err := record.EncodeRemoved(r)
+		if err != nil {
+			return nil, err
+		}
+		rids, rdocs = append(rids, r.ID), append(rdocs, doc)
+		removed, expires = append(removed, record.Nanos(r.When)), append(expires, record.Nanos(r.Expires))
+	}
 	return []any{
-		clean, due, attempts, reason, ids, docs, cids, cstates, detected, cdocs, mark, fx.Dirty != nil,
+		clean, due, attempts, reason, ids, docs, cids, cstates, detected, cdocs, mark, fx.Dirty != nil, rids, removed, expires, rdocs,
 	}, nil
 }

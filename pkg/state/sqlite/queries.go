@@ -22,6 +22,8 @@ type writes struct {
 	clean, unlease, soil, lease, mark               *sql.Stmt
 	event, published, conflict, setCursor, noCursor *sql.Stmt
 	auditHead, auditKnown, auditAppend              *sql.Stmt
+	weigh, brake, deletion, noDeletion              *sql.Stmt
+	removed, forgetDeletions, forgetRemoved         *sql.Stmt
 
 	ledger ledgerWrites
 }
@@ -55,6 +57,20 @@ func (w *writes) prepare(ctx context.Context, conn *sql.Conn) error {
 		{&w.auditKnown, `SELECT EXISTS (SELECT 1 FROM bm_audit WHERE source = ?1 AND id = ?2)`},
 		{&w.auditAppend, `INSERT INTO bm_audit (seq, source, id, type, subject, time, recorded, event, prev, hash)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`},
+		{&w.weigh, `SELECT b.doc, d.version, d.noted, d.waiting, d.approved,
+				(SELECT coalesce(sum(keys), 0) FROM bm_shard WHERE grp = ?1)
+			FROM (SELECT 1) LEFT JOIN bm_brake b ON b.grp = ?1 LEFT JOIN bm_deletion d ON d.grp = ?1 AND d.key = ?2`},
+		{&w.brake, `INSERT INTO bm_brake (grp, doc) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET doc = excluded.doc`},
+		{&w.deletion, `INSERT INTO bm_deletion (grp, key, version, noted, waiting, approved) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT DO UPDATE SET version = excluded.version, noted = excluded.noted, waiting = excluded.waiting,
+				approved = excluded.approved`},
+		{&w.noDeletion, `DELETE FROM bm_deletion WHERE grp = ?1 AND key = ?2`},
+		{&w.removed, `INSERT INTO bm_removed (grp, key, id, removed, expires, ended, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+			ON CONFLICT DO UPDATE SET removed = excluded.removed, expires = excluded.expires, ended = excluded.ended, doc = excluded.doc`},
+		{&w.forgetDeletions, `DELETE FROM bm_deletion WHERE (grp, key) IN
+			(SELECT grp, key FROM bm_deletion WHERE grp = ?1 AND waiting = 0 AND noted < ?2 LIMIT ?3)`},
+		{&w.forgetRemoved, `DELETE FROM bm_removed WHERE (grp, key, id) IN
+			(SELECT grp, key, id FROM bm_removed WHERE grp = ?1 AND ended = 1 AND expires < ?2 LIMIT ?3)`},
 	}...))
 }
 
@@ -63,6 +79,7 @@ type reads struct {
 	get, rows, due, nextDue, outbox  *sql.Stmt
 	conflicts, conflictsIn, conflict *sql.Stmt
 	cursor, stats, audit, auditHead  *sql.Stmt
+	brake, deletions, removed        *sql.Stmt
 
 	ledger ledgerReads
 }
@@ -89,6 +106,11 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		{&r.audit, `SELECT seq, source, id, type, subject, time, recorded, event, prev, hash FROM bm_audit
 			WHERE seq > ?1 ORDER BY seq LIMIT ?2`},
 		{&r.auditHead, auditHead},
+		{&r.brake, `SELECT doc FROM bm_brake WHERE grp = ?1`},
+		{&r.deletions, `SELECT key, version, noted, approved FROM bm_deletion WHERE grp = ?1 AND waiting = 1 AND key > ?2
+			ORDER BY key LIMIT ?3`},
+		{&r.removed, `SELECT key, doc FROM bm_removed WHERE grp = ?1 AND key >= ?2 AND (?3 IS NULL OR key < ?3) AND removed >= ?4
+			AND (NOT ?5 OR ended = 0) AND expires < ?6 AND (key, id) > (?7, ?8) ORDER BY key, id LIMIT ?9`},
 	}...))
 }
 

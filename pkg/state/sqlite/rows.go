@@ -74,6 +74,7 @@ type change struct {
 	fx        state.Effects
 	doc       string
 	conflicts []string
+	removed   []string
 	rev       int64 // the result
 }
 
@@ -91,6 +92,13 @@ func (c *change) encode() error {
 			return err
 		}
 		c.conflicts = append(c.conflicts, string(doc))
+	}
+	for _, r := range c.fx.Removed {
+		doc, err := record.EncodeRemoved(r)
+		if err != nil {
+			return err
+		}
+		c.removed = append(c.removed, doc)
 	}
 	return nil
 }
@@ -154,6 +162,11 @@ func (c *change) effects(ctx context.Context) error {
 		_, err := w.conflict.ExecContext(ctx, group, cf.ID, c.key, cf.State, record.Nanos(cf.Detected), c.conflicts[i])
 		if err != nil {
 			return fmt.Errorf("write conflict: %w", err)
+		}
+	}
+	for i := range fx.Removed {
+		if err := c.s.setRemoved(ctx, &fx.Removed[i], c.removed[i]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -39,6 +39,11 @@ func RunShared(t *testing.T, database Database) {
 		open := database(t)
 		marks(t, []state.Store{opened(t, open), opened(t, open), opened(t, open)})
 	})
+	t.Run("Shared/race of deletes at the brake", func(t *testing.T) {
+		t.Parallel()
+		open := database(t)
+		weighAll(t, []state.Store{opened(t, open), opened(t, open), opened(t, open)})
+	})
 	t.Run("Shared/reopened", func(t *testing.T) {
 		t.Parallel()
 		reopened(t, database(t))

@@ -59,6 +59,10 @@ func Run(t *testing.T, open Open) {
 		{"Outbox/order of one key under load", outboxRace},
 		{"Conflicts", conflicts},
 		{"Cursor", cursors},
+		{"Guards/weigh", weighing},
+		{"Guards/race", weighRace},
+		{"Guards/deletions", deletionLists},
+		{"Guards/removed objects", removedObjects},
 		{"Stats", stats},
 		{"Groups are apart", groupsApart},
 	} {

@@ -53,7 +53,27 @@ func Check(row state.Row, fx state.Effects) error {
 				row.Key, row.Group, c.ID, c.Key, c.Group)
 		}
 	}
+	for i := range fx.Removed {
+		if err := CheckRemoved(fx.Removed[i]); err != nil {
+			return err
+		}
+		if fx.Removed[i].End != "" {
+			return errkind.New(errkind.Invalid, "commit row %q: removed object %q has ended already", row.Key, fx.Removed[i].ID)
+		}
+		if r := &fx.Removed[i]; r.Group != row.Group || r.Key != row.Key {
+			return errkind.New(errkind.Invalid, "commit row %q of group %q: removed object %q is of key %q of group %q",
+				row.Key, row.Group, r.ID, r.Key, r.Group)
+		}
+	}
 	return nil
+}
+
+// CheckRemoved refuses records of removed objects that nobody could find again.
+func CheckRemoved(r state.Removed) error {
+	if !name(r.ID) {
+		return errkind.New(errkind.Invalid, "write removed object of key %q: it needs an id", r.Key)
+	}
+	return CheckKeys(r.Group, r.Key)
 }
 
 // CheckKeys refuses groups and keys that are empty, and groups that are not text.
