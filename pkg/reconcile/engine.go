@@ -419,10 +419,15 @@ func (w *work) noteSequence(s *plan.Step, l looked) {
 	}
 }
 
-// learned reports a version that was not there before.
+// learned reports a version that was not there before, or that a replica's bucket let expire.
 func learned(before, after state.Row) bool {
 	for id := range after.Versions {
 		if before.Versions[id] == nil {
+			return true
+		}
+	}
+	for name, r := range after.Replicas {
+		if r.Status == state.StatusEvicted && before.Replicas[name].Status != state.StatusEvicted {
 			return true
 		}
 	}
