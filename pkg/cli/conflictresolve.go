@@ -124,8 +124,8 @@ func decidedTable(w io.Writer, c *state.Conflict, dir string) {
 	for _, l := range c.Losers {
 		row(w, string(l.Version.ID), l.Version.Origin, stamp(l.Version), what(l.Version), digest(l.Version), visible(l.Copy))
 	}
-	if hasCopy(c.Losers) {
-		fmt.Fprintf(w, "\nBring one back: bucketmesh conflicts restore %s%s --version V\n", c.ID, inDir(dir))
+	if copies(c.Losers) > 0 {
+		fmt.Fprintf(w, "\n%s\n", bringBack(c, dir))
 	}
 }
 

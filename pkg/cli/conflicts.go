@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -166,15 +165,30 @@ func conflictTable(w io.Writer, c *state.Conflict, dir string, now time.Time) {
 	case c.Open():
 		fmt.Fprintf(w, "See the contents: bucketmesh conflicts diff %s%s\n", c.ID, inDir(dir))
 		fmt.Fprintf(w, "Decide it: bucketmesh conflicts resolve %s%s (--take REPLICA | --version V | --merged FILE)\n", c.ID, inDir(dir))
-	case hasCopy(c.Losers):
-		fmt.Fprintf(w, "Bring a loser back: bucketmesh conflicts restore %s%s --version V\n", c.ID, inDir(dir))
+	case copies(c.Losers) > 0:
+		fmt.Fprintln(w, bringBack(c, dir))
 	case c.State == state.ConflictSuperseded:
 		fmt.Fprintf(w, "What is open now: bucketmesh conflicts list%s --unresolved\n", inDir(dir))
 	}
 }
 
-func hasCopy(losers []state.Loser) bool {
-	return slices.ContainsFunc(losers, func(l state.Loser) bool { return l.Copy != "" })
+// copies are how many losers were kept.
+func copies(losers []state.Loser) (n int) {
+	for _, l := range losers {
+		if l.Copy != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// bringBack is how to undo a decision.
+func bringBack(c *state.Conflict, dir string) string {
+	cmd := fmt.Sprintf("bucketmesh conflicts restore %s%s", c.ID, inDir(dir))
+	if copies(c.Losers) > 1 {
+		cmd += " --version V"
+	}
+	return "Bring a loser back: " + cmd
 }
 
 // inDir is the flag --data for a command that a person is told to run.

@@ -8,6 +8,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/control"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 )
 
@@ -85,14 +86,12 @@ func (p *place) withState(ctx context.Context, a *App, f func(group string, s st
 
 // withBooks is withState for what looks at the ledger as well.
 func (p *place) withBooks(ctx context.Context, a *App, f func(group string, s *pipeline.State) error) (err error) {
-	o, err := p.options(a)
+	if p.data == "" && (p.file == "" || p.state == "" && a.env(env.State) == "") {
+		return noDirectory()
+	}
+	o, err := p.optionsAnywhere(a)
 	if err != nil {
-		if p.data != "" || p.file == "" || o.State == "" {
-			return err
-		}
-		if o.Group, err = p.group(); err != nil {
-			return err
-		}
+		return err
 	}
 	s, err := pipeline.OpenState(ctx, o.DataDir, o.State)
 	if err != nil {

@@ -182,6 +182,9 @@ func TestQueue(t *testing.T) {
 	restored := answer[reconcile.Restored](m, "restore", c.ID)
 	m.Everywhere("contracts/1.json", editEU)
 	m.kept(restored.Copy, editUS)
+	if got := m.ask("diff", c.ID); !strings.Contains(got, `(won) + "blue"`) { // overwritten, and remembered by the buckets
+		t.Errorf("diff after a restore:\n%s", got)
+	}
 
 	// A file, and by the process itself: nothing runs.
 	m.atOnce("contracts/2.json", editUS, clashEU)

@@ -36,9 +36,13 @@ func (p *place) flags(cmd *cobra.Command) {
 // options are those of a pipeline at this place.
 func (p *place) options(a *App) (pipeline.Options, error) {
 	if p.data == "" {
-		return pipeline.Options{}, usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
+		return pipeline.Options{}, noDirectory()
 	}
 	return p.optionsAnywhere(a)
+}
+
+func noDirectory() error {
+	return usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
 }
 
 // optionsAnywhere are the same, without a data directory, too, if a document is named.
@@ -49,9 +53,6 @@ func (p *place) optionsAnywhere(a *App) (pipeline.Options, error) {
 	}
 	if o.State == "" {
 		o.State = a.env(env.State)
-	}
-	if p.data == "" {
-		return o, usageError{errors.New("the flag --data is missing: where are state and events to be kept?")}
 	}
 	if o.NATS == "" {
 		o.NATS = a.env(EnvNATS)

@@ -310,5 +310,10 @@ func TestSidesOfAConflict(t *testing.T) {
 		if base, sides := contents(); base != baseJSON || !slices.Equal(sides, []string{editB, editA, union}) {
 			t.Errorf("resolved: base %q, sides %q", base, sides)
 		}
+		r.sync(written("a", r.put("a", `{"d":4}`)))
+		r.rest()
+		if base, sides := contents(); base != baseJSON || !slices.Equal(sides, []string{editB, editA, union}) {
+			t.Errorf("overwritten since then: base %q, sides %q", base, sides)
+		}
 	})
 }

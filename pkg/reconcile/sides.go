@@ -56,6 +56,11 @@ func (e *Engine) Sides(ctx context.Context, id string, limit int64) (all Sides, 
 	if rec.State == state.ConflictResolved && len(rec.Winner.Sources) == 0 {
 		c.ranked = append(c.ranked, policy.Head{Version: &rec.Winner})
 	}
+	for i := range all.Sides {
+		if err := c.recall(ctx, &all.Sides[i]); err != nil {
+			return all, err
+		}
+	}
 	all.Base.Why = "what the versions have in common is not known any more, or too large"
 	if len(c.ranked) > 0 {
 		found, err := c.base(ctx)
@@ -67,6 +72,24 @@ func (e *Engine) Sides(ctx context.Context, id string, limit int64) (all Sides, 
 		}
 	}
 	return all, nil
+}
+
+// recall looks for a content that was overwritten since then among the versions that buckets keep.
+func (c *clash) recall(ctx context.Context, s *Side) error {
+	if s.Why == "" || s.Version.Kind != version.Put || s.Version.Content.Size > c.limit() {
+		return nil
+	}
+	for _, m := range c.members {
+		found, err := c.find(ctx, m.Name, version.Ancestor{ID: s.Version.ID, Content: s.Version.Content})
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			s.Where, s.Content, s.Why = c.key, found.body, ""
+			return nil
+		}
+	}
+	return nil
 }
 
 // sideAt reads a version at a replica, or its copy wherever that is.
