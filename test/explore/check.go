@@ -3,7 +3,7 @@ package main
 // The checks compare what the system did with the truth.
 
 // prove lets an object count as following a resolution or a join, if it was seen after that had been stored: from then on
-// a user who writes over it does follow it.
+// a user who writes over it does follow it. So does an absence that is taken for our delete.
 func (m *machine) prove(s *world, w *worker, before *row, n *next) {
 	if m.cut {
 		return
@@ -17,7 +17,7 @@ func (m *machine) prove(s *world, w *worker, before *row, n *next) {
 			continue
 		}
 		old := n.from[h.version-1]
-		if old == 0 || old != was.version && old != was.tentative || h.print.content != w.looks[r].content || h.print.serial != w.looks[r].serial {
+		if before := old == was.version || old == was.tentative; old == 0 || !before && h.print.content != 0 || h.print.content != w.looks[r].content || h.print.serial != w.looks[r].serial {
 			continue
 		}
 		s.buckets[r].claim |= s.truth[h.version-1]
@@ -75,7 +75,7 @@ func (m *machine) checkOverwrite(s *world, w *worker, over object) {
 		return
 	}
 	for k := range s.ops[:s.no] {
-		if s.ops[k].content == c && w.truth>>k&1 == 1 {
+		if s.ops[k].content == c && (w.truth|s.unseen)>>k&1 == 1 { // what a create covered was deleted by a user (R2)
 			return
 		}
 	}
@@ -84,7 +84,7 @@ func (m *machine) checkOverwrite(s *world, w *worker, over object) {
 
 // rolledBack is I3: the final value comes from a user operation that no user overwrote knowingly. Operations in the masks of
 // residuals don't count as overwriting.
-func (m *machine) rolledBack(s *world, hidden, ignore uint8) bool {
+func (m *machine) rolledBack(s *world, hidden, ignore, revived uint8) bool {
 	if s.no == 0 {
 		return false
 	}
@@ -92,7 +92,10 @@ func (m *machine) rolledBack(s *world, hidden, ignore uint8) bool {
 		if s.ops[k].content != s.buckets[0].content {
 			continue
 		}
-		newest := true
+		newest := true // of what counts
+		if revived>>s.ops[k].content&1 == 1 {
+			return false
+		}
 		for j := range s.ops[:s.no] {
 			if j != k && s.ops[j].past>>k&1 == 1 && ignore>>j&1 == 0 && m.members[s.ops[j].replica].Writable && !s.cutOff(k, j, hidden) {
 				newest = false

@@ -25,12 +25,13 @@ type machine struct {
 
 // residual counts what is documented to remain.
 type residual struct {
-	r2, r6 int
+	r2, r6, r8 int
 }
 
 func (a *residual) add(b residual) {
 	a.r2 += b.r2
 	a.r6 += b.r6
+	a.r8 += b.r8
 }
 
 func newMachine(s *scope, mutant plan.Mutant) *machine {

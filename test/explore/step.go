@@ -85,6 +85,7 @@ func (m *machine) decideNow(s *world, i int) {
 		m.cut = true
 		return
 	}
+	s.forgot = s.forgot || w.stale // the row was removed since, and has the same revision again
 	before := s.row
 	switch d.action {
 	case plan.Identify:
@@ -274,7 +275,10 @@ func (m *machine) land(s *world, w *worker, o *order) {
 		s.blind |= b.past &^ w.truth
 	}
 	if b.content == 0 && o.expect.content == 0 { // an absence that came later looks like the one that was expected
-		s.unseen |= b.past &^ w.truth
+		if unseen := (b.claim | s.absence(o.replica)) &^ w.truth; unseen != 0 {
+			s.unseen |= unseen
+			s.revived |= 1 << w.content
+		}
 	}
 	if m.scope.tags == versions {
 		s.below[o.replica] = lower{content: b.content, serial: b.serial}
@@ -290,6 +294,17 @@ func (m *machine) land(s *world, w *worker, o *order) {
 	for j := range s.workers[:m.scope.workers] {
 		s.workers[j].broken |= 1 << o.replica
 	}
+}
+
+// absence is what the row says that the absence at a replica follows.
+func (s *world) absence(replica uint8) (follows uint8) {
+	h := s.row.replicas[replica]
+	for _, v := range []uint8{h.version, h.tentative} {
+		if v != 0 && s.row.versions[v-1].content == 0 {
+			follows |= s.truth[v-1]
+		}
+	}
+	return follows
 }
 
 // acknowledgeNow is 5e.
