@@ -38,6 +38,7 @@ func run(args []string, out, errs io.Writer) int {
 		short  = flags.Bool("short", false, "explore the scopes for every commit")
 		list   = flags.Bool("list", false, "list the scopes")
 		mutant = flags.String("mutant", "", "seed this fault: a mutant of package plan")
+		most   = flags.Int("most", 0, "stop a scope after the level that reaches this many states")
 		procs  = flags.Int("procs", runtime.GOMAXPROCS(0), "goroutines")
 	)
 	switch err := flags.Parse(args); {
@@ -58,6 +59,11 @@ func run(args []string, out, errs io.Writer) int {
 			fmt.Fprintf(out, "%-22s %s\n", sc.name, sc.say())
 		}
 		return 0
+	}
+	for i := range chosen {
+		if *most > 0 {
+			chosen[i].most = *most
+		}
 	}
 	return all(out, chosen, plan.Mutant(*mutant), *procs)
 }

@@ -47,40 +47,45 @@ func primary() config.ConflictRule {
 
 // scopes are those of a run. The numbers in a name are replicas, operations of users, and workers.
 func scopes() []scope {
+	none := func(*scope) {}
 	base := scope{hints: true, leases: true, rule: keepBoth()}
-	make := func(name string, replicas, ops, workers int, change func(*scope)) scope {
+	within := func(name string, replicas, ops, workers int, change func(*scope)) scope {
 		s := base
 		s.name, s.replicas, s.ops, s.workers = name, replicas, ops, workers
 		change(&s)
 		return s
 	}
 	return []scope{
-		make("2x4x1", 2, 4, 1, func(s *scope) { s.crashes = 1 }),
-		make("2x3x1-lossy", 2, 3, 1, func(s *scope) { s.crashes, s.losses, s.anyOrder, s.short = 1, 1, true, true }),
-		make("2x3x2", 2, 3, 2, func(s *scope) {}),
-		make("2x2x2-crash", 2, 2, 2, func(s *scope) { s.crashes, s.anyOrder, s.short = 1, true, true }),
-		make("2x2x2-lossy", 2, 2, 2, func(s *scope) { s.losses, s.crashes = 1, 1 }),
-		make("2x2x3", 2, 2, 3, func(s *scope) {}),
-		make("2x3x1-primary", 2, 3, 1, func(s *scope) { s.crashes, s.rule, s.short = 1, primary(), true }),
-		make("2x3x1-backwards", 2, 3, 1, func(s *scope) { s.crashes, s.backwards, s.short = 1, true, true }),
-		make("2x3x1-restores", 2, 3, 1, func(s *scope) { s.crashes, s.losses, s.restores, s.short = 1, 1, true, true }),
-		make("2x4x1-restores", 2, 4, 1, func(s *scope) { s.restores, s.crashes = true, 1 }),
-		make("2x3x1-etags", 2, 3, 1, func(s *scope) { s.crashes, s.reputs, s.tags, s.short = 1, true, etags, true }),
-		make("2x4x1-etags", 2, 4, 1, func(s *scope) { s.crashes, s.reputs, s.tags = 1, true, etags }),
-		make("2x2x2-etags", 2, 2, 2, func(s *scope) { s.crashes, s.reputs, s.tags = 1, true, etags }),
-		make("2x3x1-versions", 2, 3, 1, func(s *scope) { s.crashes, s.reputs, s.restores, s.tags, s.short = 1, true, true, versions, true }),
-		make("2x3x2-versions", 2, 3, 2, func(s *scope) { s.reputs, s.tags = true, versions }),
-		make("2x2x1-faults", 2, 2, 1, func(s *scope) { s.crashes, s.faults, s.short = 1, 1, true }),
-		make("2x3x1-faults", 2, 3, 1, func(s *scope) { s.crashes, s.faults = 1, 1 }),
-		make("2x2x2-faults", 2, 2, 2, func(s *scope) { s.faults = 1 }),
-		make("3x2x1", 3, 2, 1, func(s *scope) { s.crashes, s.short = 1, true }),
-		make("3x2x1-primary", 3, 2, 1, func(s *scope) { s.crashes, s.rule, s.short = 1, primary(), true }),
-		make("3x2x1-readonly", 3, 2, 1, func(s *scope) { s.crashes, s.losses, s.readOnly, s.short = 1, 1, 2, true }),
-		make("3x3x1", 3, 3, 1, func(s *scope) {}),
-		make("3x3x1-backwards", 3, 3, 1, func(s *scope) { s.backwards = true }),
-		make("3x3x1-primary", 3, 3, 1, func(s *scope) { s.rule = primary() }),
-		make("3x3x1-readonly", 3, 3, 1, func(s *scope) { s.readOnly = 2 }),
-		make("3x2x2", 3, 2, 2, func(s *scope) {}),
+		within("2x4x1", 2, 4, 1, func(s *scope) { s.crashes = 1 }),
+		within("2x3x1-lossy", 2, 3, 1, func(s *scope) { s.crashes, s.losses, s.anyOrder, s.short = 1, 1, true, true }),
+		within("2x3x2", 2, 3, 2, none),
+		within("2x2x2-crash", 2, 2, 2, func(s *scope) { s.crashes, s.anyOrder, s.short = 1, true, true }),
+		within("2x2x2-lossy", 2, 2, 2, func(s *scope) { s.losses, s.crashes = 1, 1 }),
+		within("2x2x3", 2, 2, 3, none),
+		within("2x3x1-primary", 2, 3, 1, func(s *scope) { s.crashes, s.rule, s.short = 1, primary(), true }),
+		within("2x3x1-backwards", 2, 3, 1, func(s *scope) { s.crashes, s.backwards, s.short = 1, true, true }),
+		within("2x3x1-restores", 2, 3, 1, func(s *scope) { s.crashes, s.losses, s.restores, s.short = 1, 1, true, true }),
+		within("2x4x1-restores", 2, 4, 1, func(s *scope) { s.restores, s.crashes = true, 1 }),
+		within("2x3x1-etags", 2, 3, 1, func(s *scope) { s.crashes, s.reputs, s.tags, s.short = 1, true, etags, true }),
+		within("2x4x1-etags", 2, 4, 1, func(s *scope) { s.crashes, s.reputs, s.tags = 1, true, etags }),
+		within("2x2x2-etags", 2, 2, 2, func(s *scope) { s.crashes, s.reputs, s.tags = 1, true, etags }),
+		within("2x3x1-versions", 2, 3, 1, func(s *scope) { s.crashes, s.reputs, s.restores, s.tags, s.short = 1, true, true, versions, true }),
+		within("2x3x2-etags", 2, 3, 2, func(s *scope) { s.reputs, s.tags, s.most = true, etags, 3_000_000 }),
+		within("2x3x2-versions", 2, 3, 2, func(s *scope) { s.reputs, s.tags, s.most = true, versions, 3_000_000 }),
+		within("2x2x1-faults", 2, 2, 1, func(s *scope) { s.crashes, s.faults, s.short = 1, 1, true }),
+		within("2x3x1-faults", 2, 3, 1, func(s *scope) { s.crashes, s.faults = 1, 1 }),
+		within("2x2x2-faults", 2, 2, 2, func(s *scope) { s.faults = 1 }),
+		within("3x2x1", 3, 2, 1, func(s *scope) { s.crashes, s.short = 1, true }),
+		within("3x2x1-primary", 3, 2, 1, func(s *scope) { s.crashes, s.rule, s.short = 1, primary(), true }),
+		within("3x2x1-readonly", 3, 2, 1, func(s *scope) { s.crashes, s.losses, s.readOnly, s.short = 1, 1, 2, true }),
+		within("3x3x1", 3, 3, 1, none),
+		within("3x3x1-crash", 3, 3, 1, func(s *scope) { s.crashes, s.most = 1, 3_000_000 }),
+		within("3x3x1-backwards", 3, 3, 1, func(s *scope) { s.backwards = true }),
+		within("3x3x1-primary", 3, 3, 1, func(s *scope) { s.rule = primary() }),
+		within("3x3x1-readonly", 3, 3, 1, func(s *scope) { s.readOnly = 2 }),
+		within("3x2x2", 3, 2, 2, func(s *scope) { s.hints, s.leases = false, false }),
+		within("3x2x2-hints", 3, 2, 2, func(s *scope) { s.leases, s.most = false, 3_000_000 }),
+		within("3x2x2-leases", 3, 2, 2, func(s *scope) { s.most = 3_000_000 }),
 	}
 }
 
