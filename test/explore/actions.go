@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // kind is what can happen next.
 type kind uint8
 
@@ -259,10 +261,8 @@ func (m *machine) user(s *world, a action) {
 }
 
 func (s *world) remember(k kept) {
-	for _, h := range s.history[:s.nh] {
-		if h == k {
-			return
-		}
+	if slices.Contains(s.history[:s.nh], k) {
+		return
 	}
 	s.history[s.nh] = k
 	s.nh++

@@ -50,7 +50,7 @@ func (c *codec) name(p *uint8, names *[256]uint8, n *uint8) {
 func (c *codec) serial(p *uint8) { c.name(p, &c.serials, &c.ns) }
 func (c *codec) nonce(p *uint8)  { c.name(p, &c.nonces, &c.nn) }
 
-func (c *codec) print(p *print) {
+func (c *codec) print(p *mark) {
 	v := p.content | bit(p.told)<<7
 	c.u8(&v)
 	if v == 0 {

@@ -121,7 +121,7 @@ func TestStatesAreReadAsTheyWereWritten(t *testing.T) {
 					if !bytes.Equal(again.buf, written) {
 						t.Fatalf("%s: read %x, wrote %x", name, written, again.buf)
 					}
-					if r, _, ok := p.machine.compact(ptr(p.machine.expand(&s.row, 0))); !ok || !s.row.missing && r != normal(s.row) {
+					if r, _, ok := p.machine.compact(new(p.machine.expand(&s.row, 0))); !ok || !s.row.missing && r != normal(s.row) {
 						t.Fatalf("%s: a row changes on its way to the planner and back:\n%+v\n%+v", name, s.row, r)
 					}
 					p.successors(written)
@@ -130,8 +130,6 @@ func TestStatesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // normal is a row without what the planner does not know.
 func normal(r row) row {

@@ -116,9 +116,6 @@ func (m *machine) plan(r *row, w *worker, concluded uint8) *decision {
 		Members: m.members, Seen: map[string]plan.Observation{}, Unknown: map[string]bool{}, Concluded: map[string]bool{},
 		LookedAt: lookedAt, Now: decidedAt, Deletes: true, Mutant: m.mutant,
 	}
-	if w.late != 0 { // a lease that ends in between is one that ends after the look
-		view.Now = decidedAt
-	}
 	for i, member := range m.members {
 		if w.seen>>i&1 == 1 {
 			view.Seen[member.Name] = m.observation(w.looks[i], !w.full)
@@ -206,7 +203,7 @@ func (m *machine) landed(content, serial uint8) plan.Landed {
 	if content == 0 {
 		return plan.Landed{}
 	}
-	f := m.fingerprint(print{content: content, serial: serial, told: m.scope.tags == generations})
+	f := m.fingerprint(mark{content: content, serial: serial, told: m.scope.tags == generations})
 	return plan.Landed{Tag: f.Tag, VersionID: f.VersionID, ModTime: f.ModTime, RequestID: token(serial)}
 }
 

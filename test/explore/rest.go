@@ -6,7 +6,7 @@ package main
 func (m *machine) rest(s *world, proven func(*world) bool, tell func(action, *world)) {
 	m.violation = ""
 	for range 60 {
-		s.calm(m.scope)
+		s.calm()
 		if proven(s) {
 			return
 		}
@@ -29,7 +29,7 @@ func (m *machine) rest(s *world, proven func(*world) bool, tell func(action, *wo
 }
 
 // calm ends faults, leases and what is left of them.
-func (s *world) calm(sc *scope) {
+func (s *world) calm() {
 	s.crashes, s.losses, s.faults = 0, 0, 0
 	s.fault = [maxReplicas]uint8{}
 	for i := range s.row.intents[:s.row.ni] {
@@ -38,7 +38,6 @@ func (s *world) calm(sc *scope) {
 		}
 	}
 	s.nh, s.history = 0, [maxOps]kept{} // users have stopped
-	_ = sc
 }
 
 // call runs worker 0 to the end of its call. It reports whether nothing was wrong.

@@ -36,7 +36,7 @@ func id(v *ver) version.ID {
 }
 func contentOf(c uint8) version.Content { return version.Content{Size: 1, MD5: token(c)} }
 
-func (m *machine) fingerprint(p print) state.Fingerprint {
+func (m *machine) fingerprint(p mark) state.Fingerprint {
 	if p.content == 0 {
 		return state.Fingerprint{}
 	}
@@ -57,11 +57,11 @@ func (m *machine) fingerprint(p print) state.Fingerprint {
 }
 
 // parsePrint is the inverse. A serial that the fingerprint does not tell is told by the request id of our write.
-func parsePrint(f state.Fingerprint, request string) print {
+func parsePrint(f state.Fingerprint, request string) mark {
 	if !f.Present {
-		return print{}
+		return mark{}
 	}
-	p := print{content: number(f.Tag), told: f.ModTime != 0}
+	p := mark{content: number(f.Tag), told: f.ModTime != 0}
 	switch {
 	case len(f.Tag) > 1:
 		p.serial = number(f.Tag[1:])
@@ -258,7 +258,7 @@ func (m *machine) observation(o object, hinted bool) plan.Observation {
 		return plan.Observation{}
 	}
 	return plan.Observation{
-		Print:   m.fingerprint(print{content: o.content, serial: o.serial, nonce: o.nonce, told: true}),
+		Print:   m.fingerprint(mark{content: o.content, serial: o.serial, nonce: o.nonce, told: true}),
 		Content: contentOf(o.content), Time: int64(o.time),
 	}
 }

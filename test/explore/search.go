@@ -36,11 +36,10 @@ const chunk = 1 << 20
 
 // search visits all states of a scope, level by level, so that the first violation that it finds is one of the nearest.
 type search struct {
-	scope   *scope
-	mutant  plan.Mutant
-	seen    *visited
-	rested  *visited
-	stopped atomic.Bool
+	scope  *scope
+	mutant plan.Mutant
+	seen   *visited
+	rested *visited
 }
 
 // explore runs a search on a number of goroutines.
@@ -113,7 +112,7 @@ type part struct {
 	violations  int
 	cut         bool
 	found       *discovery
-	enc, dec    codec
+	enc         codec
 }
 
 // push adds a state to the next level, if it was not seen before.

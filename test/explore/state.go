@@ -22,8 +22,8 @@ type object struct {
 	claim                  uint8 // past, and what a resolution or join that was proven by a look added to it
 }
 
-// print is a fingerprint.
-type print struct {
+// mark is a fingerprint.
+type mark struct {
 	content, serial, nonce uint8
 	told                   bool // the modification time is known
 }
@@ -31,7 +31,7 @@ type print struct {
 // holding is what the row says of a replica.
 type holding struct {
 	version, tentative uint8
-	print              print
+	print              mark
 	over               uint8 // serial that our write was meant to replace
 	status             uint8
 }
@@ -53,7 +53,7 @@ const (
 
 type intent struct {
 	nonce, replica, version uint8
-	expect                  print
+	expect                  mark
 	lease                   uint8
 }
 
@@ -119,14 +119,14 @@ const (
 
 type order struct {
 	replica, nonce, end uint8
-	expect              print
+	expect              mark
 	serial              uint8 // of what was written
 }
 
 // loser is a head that is being kept.
 type loser struct {
 	replica uint8
-	print   print
+	print   mark
 }
 
 // worker is one call of the engine.
@@ -148,7 +148,7 @@ type worker struct {
 	content uint8
 	truth   uint8
 	source  uint8
-	pin     print
+	pin     mark
 	loose   bool // something else has to be done after the writes
 	no      uint8
 	orders  [maxReplicas - 1]order

@@ -199,7 +199,7 @@ func (m *machine) heldElsewhere(s *world, w *worker) bool {
 }
 
 // matches is a condition on the tag.
-func (m *machine) matches(o object, p print) bool {
+func (m *machine) matches(o object, p mark) bool {
 	if m.scope.tags == generations {
 		return o.serial == p.serial
 	}

@@ -193,7 +193,7 @@ func sayTentative(r *row, h holding) string {
 	return " or rather " + r.say(h.tentative)
 }
 
-func sayPrint(p print) string {
+func sayPrint(p mark) string {
 	if p.content == 0 {
 		return ", absent"
 	}
