@@ -51,6 +51,9 @@ type resolution struct {
 // freshNonce stands for a nonce that is drawn when an answer is used.
 const freshNonce = 60
 
+// unknownSerial is of an object whose answer a fault makes up.
+const unknownSerial = 70
+
 // become compacts a row that plan made.
 func (m *machine) become(old *row, s *state.Row) (n next, places map[version.ID]uint8) {
 	r, places, ok := m.compact(s)
@@ -156,6 +159,9 @@ func (m *machine) plan(r *row, w *worker, concluded uint8) *decision {
 	}
 	fresh := uint8(freshNonce)
 	row, _ := plan.Intend(s.Row, s.Target, s.Dests, func() string { fresh++; return token(fresh - 1) }, endsLater, "", m.mutant)
+	if m.mutant == plan.IntentUnstored {
+		row.Intents = s.Row.Intents
+	}
 	d.intended, places = m.become(r, &row)
 	d.target = places[s.Target]
 	d.full = d.intended.full
@@ -188,6 +194,17 @@ func (m *machine) acknowledge(s *world, w *worker) *acknowledged {
 			plan.Refused(&row, po, "")
 		case left:
 			plan.Withdraw(&row, po.Nonce)
+		case unanswered:
+			if m.mutant == plan.TimeoutFailed {
+				plan.Withdraw(&row, po.Nonce)
+			}
+			if m.mutant == plan.TimeoutDone {
+				plan.Written(&row, po, target, m.landed(w.content, unknownSerial), m.mutant)
+			}
+		case refused:
+			if m.mutant == plan.RefusedDone {
+				plan.Written(&row, po, target, m.landed(w.content, unknownSerial), m.mutant)
+			}
 		}
 	}
 	plan.Prune(&row)
@@ -240,7 +257,19 @@ func (m *machine) settle(old *row) *resolution {
 	}
 	r := &resolution{conflict: true}
 	ranked := m.heads(&before, heads)
-	verdict := policy.Decide(m.scope.rule, ranked)
+	verdict := policy.Decide(m.scope.rule, ranked, m.scope.replicas)
+	switch m.mutant {
+	case plan.FirstHeadWins:
+		verdict.Keep, verdict.Winner = verdict.Keep[:0], heads[0]
+		for _, h := range ranked {
+			if h.Version.ID != heads[0] && h.Version.Kind == version.Put {
+				verdict.Keep = append(verdict.Keep, h.Version.ID)
+			}
+		}
+	case plan.KeepNothing:
+		verdict.Keep = nil
+	default:
+	}
 	for _, h := range ranked {
 		for _, keep := range verdict.Keep {
 			if h.Version.ID == keep {

@@ -32,15 +32,18 @@ func (m *machine) keep(w *worker, r *resolution) {
 
 // look is line 2 at one replica.
 func (m *machine) look(s *world, w *worker, r uint8) {
-	if s.fault[r] == silent {
+	switch believed := m.mutant == plan.ErrorAbsent || m.mutant == plan.DeniedAbsent; {
+	case s.fault[r] == silent && believed:
+		w.seen |= 1 << r
+	case s.fault[r] == silent:
 		w.unknown |= 1 << r
-	} else {
+	default:
 		w.seen |= 1 << r
 		w.looks[r] = s.buckets[r]
 	}
 	if !w.full || w.seen|w.unknown == m.all() {
 		w.at = deciding
-		if m.scope.tags == versions && w.fresh(s) && m.doubtful(s, w) != 0 {
+		if m.scope.tags == versions && m.mutant != plan.NoRecovery && w.fresh(s) && m.doubtful(s, w) != 0 {
 			w.at = finding
 		}
 	}
