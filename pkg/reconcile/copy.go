@@ -363,15 +363,12 @@ func (w *work) unwritten(row *state.Row, o *order, err error) {
 	switch kind {
 	case errkind.Invalid, errkind.PermissionDenied, errkind.Unsupported, errkind.Unauthenticated:
 		w.leaveOut(o.Replica, "it can't hold this key: "+err.Error())
-		r := row.Replicas[o.Replica]
-		r.Status, r.Detail = state.StatusRefused, err.Error()
-		row.Replicas[o.Replica] = r
+		plan.Refused(row, o.Order, err.Error())
 	case errkind.Throttled, errkind.Unavailable, errkind.Unknown, errkind.Canceled: // it wants to be left in peace
 		w.leaveOut(o.Replica, err.Error())
-	default:
-		return // the next look tells what was in the way
+		plan.Withdraw(row, o.Nonce)
+	default: // the next look tells what was in the way
 	}
-	plan.Withdraw(row, o.Nonce)
 }
 
 // abortLeft sees to the uploads of intents that a row has given up: the copier aborts what it began, and that may have failed, too. An intent

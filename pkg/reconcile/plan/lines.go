@@ -71,6 +71,14 @@ func Withdraw(row *state.Row, nonces ...string) {
 	row.Intents = slices.DeleteFunc(row.Intents, func(it state.Intent) bool { return slices.Contains(nonces, it.Nonce) })
 }
 
+// Refused is an order that its replica does not take at all: the row says why, and the intent goes.
+func Refused(row *state.Row, o Order, detail string) {
+	r := row.Replicas[o.Replica]
+	r.Status, r.Detail = state.StatusRefused, detail
+	row.Replicas[o.Replica] = r
+	Withdraw(row, o.Nonce)
+}
+
 // Resolve is line 4c: a version that follows all heads, with the content of the winner, which is one of them. The replicas that
 // hold the winner get it tentatively. It has the winner's own rank, never a higher one (R5).
 func Resolve(row state.Row, members []Member, heads []version.ID, winner version.ID, now time.Time, m Mutant) (resolved state.Row, id version.ID) {
