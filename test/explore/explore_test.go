@@ -47,7 +47,6 @@ var notFound = map[plan.Mutant]string{
 	plan.NoLease:          "2x4x1-restores finds it, after two million states: too long for a test",
 	plan.JoinedLineage:    "it takes equal contents, a join and an edit under a policy that does not rank by time: more operations",
 	plan.ReadOnlyWrites:   "it takes more operations at a ReadOnly replica",
-	plan.LeaseIgnored:     "two writes at once are harmless; they cost requests",
 	plan.RowGoneEarly:     "it takes more operations",
 	plan.NoRecovery:       "what line 5d keeps is known by its content here, which is somewhere else, too",
 	plan.MetaBlind:        "objects have no metadata here",
