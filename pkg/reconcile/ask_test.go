@@ -98,11 +98,19 @@ func TestPersonPicksAReplica(t *testing.T) {
 	for name, want := range map[string]string{"a": "earlier", "b": "later", "c": "later"} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, options{names: "abc", rule: manualRule()})
-			clash(r)
-			r.put("c", "later") // the same as at b
+			r.everyone("base")
+			r.sites["a"].before = func(object.Op, string) error { return unavailable() }
+			r.put("b", "later")
+			r.wantSync(nil, reconcile.Pending)
+			r.want("c", "later") // one version, at two replicas
+			r.sites["a"].before = nil
+			r.put("a", "earlier")
 			r.wantSync(nil, reconcile.Conflicted)
 			r.resolve()
 			c := conflicts(r)[0]
+			if len(c.Losers) != 2 {
+				t.Fatalf("record %+v", c)
+			}
 			if done, err := r.engine.Choose(t.Context(), c.ID, reconcile.Choice{Replica: name}); err != nil || done.State != state.ConflictResolved {
 				t.Fatalf("%+v, %v", done, err)
 			}
