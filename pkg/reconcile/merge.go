@@ -80,12 +80,12 @@ func (c *clash) read(ctx context.Context) (*sides, error) {
 		if size := h.Version.Content.Size; size > c.limit() {
 			return nil, errkind.New(errkind.Invalid, "%s has %d bytes, more than maxSize (%d)", h.Replica, size, c.limit())
 		}
-		print := c.row.Replicas[h.Replica].Print
-		body, attrs, err := c.whole(ctx, h.Replica, c.key, &driver.ReadOptions{IfMatch: print.Tag}, c.limit())
+		seen := c.row.Replicas[h.Replica].Print
+		body, attrs, err := c.whole(ctx, h.Replica, c.key, &driver.ReadOptions{IfMatch: seen.Tag}, c.limit())
 		if err != nil {
 			return nil, fmt.Errorf("read %s of %s: %w", h.Version.ID, h.Replica, err)
 		}
-		if MetaHash(attrs.Properties) != print.MetaHash {
+		if MetaHash(attrs.Properties) != seen.MetaHash {
 			return nil, errkind.New(errChanged, "read %s of %s: its properties were edited since it was looked at", h.Version.ID, h.Replica)
 		}
 		if attrs.ContentEncoding != "" {
@@ -122,8 +122,9 @@ func (c *clash) combine(ctx context.Context, s *sides) error {
 	if err != nil {
 		return err
 	}
-	format, ok := merge.Format(c.rule.Format), true
+	format := merge.Format(c.rule.Format)
 	if c.rule.Format == config.FormatAuto {
+		var ok bool
 		if format, ok = merge.FormatOf(c.key, s.all[0].properties.ContentType); !ok {
 			return errkind.New(errkind.Invalid, "neither the name nor the content type %q tells the format: name it in the rule", s.all[0].properties.ContentType)
 		}
