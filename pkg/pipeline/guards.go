@@ -61,7 +61,7 @@ func (p *Pipeline) Brake(ctx context.Context, r BrakeRequest, progress func(work
 			err = p.wakeHeld(ctx)
 		}
 	case BrakeUndo:
-		if p.worker == nil {
+		if p.worker == nil || p.looking {
 			return b, errkind.New(errkind.Unsupported, "undo deletes: the group was opened for inspection only")
 		}
 		var d worker.Done
@@ -150,7 +150,7 @@ const someUndeleted = 1000
 
 // Undelete brings removed objects back.
 func (p *Pipeline) Undelete(ctx context.Context, sel worker.Select, progress func(worker.Done)) (r UndeleteResult, err error) {
-	if p.worker == nil {
+	if p.worker == nil || p.looking {
 		return r, errkind.New(errkind.Unsupported, "undelete: the group was opened for inspection only")
 	}
 	r.Objects = []reconcile.Undeleted{}

@@ -133,8 +133,10 @@ func (w *Worker) open(ctx context.Context) error {
 			return err //nolint:wrapcheck // says "open ledger"
 		}
 	}
-	if err := w.forgetLeft(ctx); err != nil {
-		return fmt.Errorf("open worker: %w", err)
+	if !w.o.Look {
+		if err := w.forgetLeft(ctx); err != nil {
+			return fmt.Errorf("open worker: %w", err)
+		}
 	}
 	if err := w.openReplicas(ctx); err != nil {
 		return err
