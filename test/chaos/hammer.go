@@ -19,6 +19,7 @@ import (
 type hammerOptions struct {
 	place
 	seconds int
+	pause   time.Duration
 	limit   time.Duration
 }
 
@@ -27,8 +28,8 @@ func hammerCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "hammer", Short: "Two users hammer one key in two regions", Args: cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
-			if o.seconds < 1 {
-				return errors.New("--seconds must be at least 1")
+			if o.seconds < 1 || o.pause < 0 {
+				return errors.New("--seconds must be at least 1, --pause not negative")
 			}
 			return nil
 		},
@@ -42,6 +43,7 @@ func hammerCommand() *cobra.Command {
 	}
 	o.flags(c)
 	c.Flags().IntVar(&o.seconds, "seconds", 60, "how long they write")
+	c.Flags().DurationVar(&o.pause, "pause", 400*time.Millisecond, "the longest pause between two bursts of writes of a user; 0 is none")
 	c.Flags().DurationVar(&o.limit, "converge-within", 5*time.Minute, "time to converge after that")
 	return c
 }
@@ -69,7 +71,7 @@ func hammer(ctx context.Context, o hammerOptions, getenv func(string) string, pr
 	g, writing := errgroup.WithContext(ctx)
 	for replica := range stage.Replicas() {
 		g.Go(func() error {
-			return hammerAt(writing, stage, replica, o.seed, began.Add(time.Duration(o.seconds)*time.Second))
+			return hammerAt(writing, stage, replica, o, began.Add(time.Duration(o.seconds)*time.Second))
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -90,8 +92,10 @@ func hammer(ctx context.Context, o hammerOptions, getenv func(string) string, pr
 }
 
 // hammerAt is one user: puts without a condition, each of another content, and now and then a delete or an edit of the metadata.
-func hammerAt(ctx context.Context, stage *e2e.Stage, replica int, seed uint64, until time.Time) error {
-	rnd := rand.New(rand.NewPCG(seed, uint64(replica)))
+// A key that two users write without a pause changes faster than it can be copied, and bucketmesh leaves it alone until they
+// stop. So there are pauses, in which its writes meet those of the users.
+func hammerAt(ctx context.Context, stage *e2e.Stage, replica int, o hammerOptions, until time.Time) error {
+	rnd := rand.New(rand.NewPCG(o.seed, uint64(replica)))
 	for n := 1; time.Now().Before(until); n++ {
 		op := e2e.Operation{
 			Number: n*stage.Replicas() + replica, Replica: replica, Key: "the-key", Kind: e2e.OpPut, Size: 64 + rnd.IntN(2<<10),
@@ -106,8 +110,25 @@ func hammerAt(ctx context.Context, stage *e2e.Stage, replica int, seed uint64, u
 		if err := stage.Do(ctx, op); err != nil {
 			return fmt.Errorf("operation %d: %w", op.Number, err)
 		}
+		if o.pause > 0 && rnd.IntN(8) == 0 {
+			if err := rest(ctx, time.Duration(rnd.Int64N(int64(o.pause)))); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// rest waits for a time, or for the end of the context.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (r *hammerResult) print(out io.Writer, format string) error {

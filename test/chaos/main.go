@@ -28,9 +28,15 @@ func run() int {
 	started := false // what fails before is wrong usage
 	root := &cobra.Command{
 		Use: "chaos", Short: "Proofs on real servers that nothing is lost", SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
 	root.AddCommand(linesCommand(), hammerCommand(), registersCommand(), upCommand())
+	for _, c := range root.Commands() {
+		begin := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			started = true
+			return begin(cmd, args)
+		}
+	}
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:
