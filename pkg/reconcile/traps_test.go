@@ -1,11 +1,8 @@
 package reconcile_test
 
 import (
-	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
@@ -15,56 +12,6 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 )
-
-func TestEveryTrapHasItsTest(t *testing.T) {
-	text, err := os.ReadFile("testdata/traps.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := map[string]map[string]bool{}
-	traps := 0
-	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		traps++
-		f := strings.Split(line, " | ")
-		if len(f) != 3 {
-			t.Errorf("%q: want trap | package | test", line)
-			continue
-		}
-		if tests[f[1]] == nil {
-			tests[f[1]] = testsOf(t, f[1])
-		}
-		if !tests[f[1]][f[2]] {
-			t.Errorf("%s: there is no test %s in %s", f[0], f[2], f[1])
-		}
-	}
-	if traps == 0 {
-		t.Error("there are no traps")
-	}
-}
-
-// testsOf are the names of the tests of a package.
-func testsOf(t *testing.T, folder string) map[string]bool {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join("..", "..", folder, "*_test.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("tests of %s: %v, %v", folder, files, err)
-	}
-	test := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
-	names := map[string]bool{}
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range test.FindAllStringSubmatch(string(text), -1) {
-			names[m[1]] = true
-		}
-	}
-	return names
-}
 
 // A conflict copy is an object like any other: it is told of, and it comes everywhere, once.
 func TestConflictCopiesTravelAsObjectsDo(t *testing.T) {
@@ -216,6 +163,107 @@ func TestMetadataThatIsEditedBetweenLookAndRead(t *testing.T) {
 		}
 		r.wantCopies()
 	})
+}
+
+// A process read "no row" and looked at one replica, and stood still while the key came and went everywhere. What it commits then is long
+// gone. Its disappearance may be taken for a delete; a user's new content is kept all the same.
+func TestR8AKeyWithoutARowHasNoRevision(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		stale, other := r.engine, r.newEngine(r.order...)
+		r.put("a", "gone")
+		r.sites["b"].before = once(object.OpStat, func() error {
+			r.engine = other
+			r.sync(nil)
+			r.rest()
+			r.wantAll("gone")
+			r.delete("a")
+			r.sync(r.deleted("a"))
+			r.rest()
+			r.wantAll(absent)
+			if row := r.row(); row.Rev != 0 {
+				t.Fatalf("the row is still there: %+v", row)
+			}
+			r.put("b", "new")
+			return nil
+		})
+		r.engine = stale
+		r.sync(nil)
+		r.rest()
+		if !r.somewhere("new") {
+			t.Error("what a user wrote is lost")
+		}
+		r.sync(nil)
+		r.rest()
+		if a, b := r.get("a", key), r.get("b", key); a != b {
+			t.Errorf("a holds %q, and b %q", a, b)
+		}
+	})
+}
+
+// S3 dates an upload in parts by its beginning. What it replaced is younger by that date, and still it comes after it.
+func TestUploadThatBeganBeforeWhatItReplaced(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		r.everyone("written meanwhile")
+		r.sites["a"].skew = -time.Hour
+		r.put("a", "begun long ago")
+		r.sites["a"].skew = 0
+		r.sync(nil) // no notification: nothing is known but the date
+		r.rest()
+		r.wantAll("begun long ago")
+		r.wantCopies()
+		r.sync(written("b", r.put("b", "next")))
+		r.rest()
+		r.wantAll("next")
+		r.wantCopies()
+	})
+}
+
+// A notification knows when the upload ended: that is what counts in a conflict.
+func TestUploadIsAsLateAsItsEnd(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		r.put("b", "earlier")
+		r.sites["a"].skew = -time.Hour
+		h := written("a", r.put("a", "begun first, ended last"))
+		r.sites["a"].skew, h.Time = 0, r.clock.Now()
+		r.sync(h)
+		r.sync(nil)
+		r.rest()
+		r.wantAll("begun first, ended last")
+		r.wantCopies("earlier")
+	})
+}
+
+// An upload may take hours. Its condition counts when it is completed, not when it begins.
+func TestDestinationThatChangesDuringAnUpload(t *testing.T) {
+	for name, change := range map[string]struct {
+		op     object.Op
+		delete bool
+	}{"written between parts": {op: object.OpPutPart}, "written at the end": {op: object.OpComplete}, "deleted at the end": {op: object.OpComplete, delete: true}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, options{names: "ab", part: 4})
+			r.everyone("base of some size")
+			r.sites["b"].before = once(change.op, func() error {
+				if change.delete {
+					r.delete("b")
+				} else {
+					r.put("b", "a user's, hours later")
+				}
+				return nil
+			})
+			r.sync(written("a", r.put("a", "newer content of some size")))
+			r.sync(nil)
+			r.rest()
+			if change.delete {
+				r.wantAll("newer content of some size")
+			} else {
+				r.wantAll("a user's, hours later")
+				r.wantCopies("newer content of some size")
+			}
+			if n := r.sites["b"].Uploads(); n != 0 {
+				t.Errorf("%d uploads stay open", n)
+			}
+		})
+	}
 }
 
 func TestWhatCanNotWorkIsRefused(t *testing.T) {
