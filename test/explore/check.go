@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // The checks compare what the system did with the truth.
 
 // prove lets an object count as following a resolution or a join, if it was seen after that had been stored: from then on
@@ -82,14 +84,16 @@ func (m *machine) checkOverwrite(s *world, w *worker, over object) {
 	m.fail("I6 overwrite: content %d is neither in the past of the version that is written over it, with content %d, nor preserved", c, w.content)
 }
 
-// rolledBack is I3: the final value comes from a user operation that no user overwrote knowingly. Operations in the masks of
+// rolledBack is I3: the final value comes from a user operation that no user overwrote knowingly, at a replica where
+// users may write. Operations in the masks of
 // residuals don't count as overwriting.
 func (m *machine) rolledBack(s *world, hidden, ignore, revived uint8) bool {
-	if s.no == 0 {
+	meant := slices.ContainsFunc(s.ops[:s.no], func(op operation) bool { return m.members[op.replica].Writable })
+	if !meant { // nobody wrote where users may write
 		return false
 	}
 	for k := range s.ops[:s.no] {
-		if s.ops[k].content != s.buckets[0].content {
+		if s.ops[k].content != s.buckets[0].content || !m.members[s.ops[k].replica].Writable {
 			continue
 		}
 		newest := true // of what counts

@@ -26,6 +26,7 @@ var foundIn = map[plan.Mutant]string{
 	plan.UnconditionalPut:  "2x2x2-crash",
 	plan.UnpinnedRead:      "2x3x1-primary",
 
+	plan.ReadOnlyWrites:  "3x2x1-readonly",
 	plan.TentativeParent: "2x3x1-lossy",
 	plan.UnseenConfirm:   "2x3x1-lossy",
 	plan.AdoptAnyContent: "2x3x1-restores",
@@ -45,9 +46,8 @@ var foundIn = map[plan.Mutant]string{
 // notFound are faults that the scopes don't find, and why. The simulator finds all of them.
 var notFound = map[plan.Mutant]string{
 	plan.NoLease:          "2x4x1-restores finds it, after two million states: too long for a test",
-	plan.JoinedLineage:    "it takes equal contents, a join and an edit under a policy that does not rank by time: more operations",
-	plan.ReadOnlyWrites:   "it takes more operations at a ReadOnly replica",
-	plan.RowGoneEarly:     "it takes more operations",
+	plan.JoinedLineage:    "no scope is large enough: it takes equal contents, a join, and an edit under a policy that does not rank by time",
+	plan.RowGoneEarly:     "no scope is large enough",
 	plan.NoRecovery:       "what line 5d keeps is known by its content here, which is somewhere else, too",
 	plan.MetaBlind:        "objects have no metadata here",
 	plan.NoMetageneration: "objects have no metadata here",

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -45,6 +47,7 @@ type acknowledged struct {
 type resolution struct {
 	next
 	conflict bool
+	drift    bool // the only head was written where users may not write: it is left alone
 	losers   []loser
 }
 
@@ -253,7 +256,9 @@ func (m *machine) settle(old *row) *resolution {
 	before := m.expand(old, 0)
 	heads := plan.Heads(&before, m.members)
 	if len(heads) < 2 {
-		return &resolution{}
+		return &resolution{drift: slices.ContainsFunc(m.members, func(member plan.Member) bool {
+			return !member.Writable && member.Name == plan.Lookup(&before, heads[0]).Origin
+		})}
 	}
 	r := &resolution{conflict: true}
 	ranked := m.heads(&before, heads)

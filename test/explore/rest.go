@@ -85,25 +85,21 @@ func (m *machine) atRest(s *world) bool {
 		if h.print.content != b.content || h.print.serial != b.serial || h.tentative != 0 {
 			return false
 		}
-		if h.version != s.row.replicas[0].version && !m.drift(s) {
+		if h.version != s.row.replicas[0].version && !m.resolve(s).drift {
 			return false
 		}
 	}
 	return true
 }
 
-// drift reports that the only head was written where users may not write: it is left alone.
-func (m *machine) drift(s *world) bool {
-	if m.scope.readOnly == 0 || m.resolve(s).conflict {
-		return false
-	}
-	h := s.row.replicas[m.scope.readOnly].version
-	return h != 0 && int(s.row.versions[h-1].origin) == m.scope.readOnly
-}
-
 // checkRest checks I2, I3 and I5.
 func (m *machine) checkRest(s *world, tell func(action, *world)) {
-	if m.drift(s) {
+	if m.resolve(s).drift {
+		for r, member := range m.members {
+			if member.Writable && s.buckets[r].content != 0 {
+				m.fail("I2 convergence: at rest, what was written at the ReadOnly replica stands against content %d of replica %s", s.buckets[r].content, member.Name)
+			}
+		}
 		return
 	}
 	for r := range m.scope.replicas {
