@@ -236,7 +236,7 @@ Write(w) == LET me == worker[w] IN                                              
        ELSE worker' = [worker EXCEPT ![w] = [me EXCEPT !.todo = me.todo \ {o}]] /\ UNCHANGED <<bucket, old>>
   /\ UNCHANGED <<row, ctr, intents, kept, ops, crashes>>
 
-Acknowledge(w) == LET me == worker[w]                                                   \* 5e: plan.Written, plan.Withdraw
+Acknowledge(w) == LET me == worker[w]                                                   \* 5e: plan.Written, plan.Withdraw, plan.Refused
                       at(r) == {d \in me.done : d.rep = r}
                       rw == [r \in Replicas |-> IF at(r) = {} THEN row[r] ELSE [ver |-> me.ver, tent |-> {}, tag |-> The(at(r)).tag]]
                       its == {i \in intents : \A d \in me.done \cup me.undo : d.nonce # i.nonce}

@@ -22,9 +22,7 @@ var trapNumber = regexp.MustCompile(`^- \*\*([RTE])(\d+)\*\* (.*)$`)
 func TestEveryTrapHasItsTest(t *testing.T) {
 	documented := map[string]string{}
 	for _, doc := range slices.Compact(slices.Sorted(maps.Values(trapDocs))) {
-		for number, name := range trapsOfDocument(t, doc) {
-			documented[number] = name
-		}
+		maps.Copy(documented, trapsOfDocument(t, doc))
 	}
 	tests := map[string]map[string]bool{}
 	listed := map[string]bool{}

@@ -170,6 +170,7 @@ func TestMetadataThatIsEditedBetweenLookAndRead(t *testing.T) {
 func TestR8AKeyWithoutARowHasNoRevision(t *testing.T) {
 	everywhere(t, "ab", func(t *testing.T, r *rig) {
 		stale, other := r.engine, r.newEngine(r.order...)
+		r.sites["a"].skew = time.Hour // what was at a outranks what comes
 		r.put("a", "gone")
 		r.sites["b"].before = once(object.OpStat, func() error {
 			r.engine = other

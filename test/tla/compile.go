@@ -94,7 +94,8 @@ func (sc *scope) find(name string) (depth int, ok bool) {
 	return 0, false
 }
 
-func (e *env) up1(n int) *env {
+// outer is n steps outwards.
+func (e *env) outer(n int) *env {
 	for ; n > 0; n-- {
 		e = e.up
 	}
@@ -161,18 +162,10 @@ func (c *compiler) name(n *node, sc *scope) *code {
 		return &code{line: n.line, fixed: true, eval: func(*state, *env) value { return is }}
 	}
 	if depth, ok := sc.find(n.name); ok {
-		get := func(s *state, e *env) (*code, *env, value) {
-			switch x := e.up1(depth).val.(type) {
-			case *thunk:
-				return x.code, x.e, nil
-			default:
-				return nil, nil, x
-			}
-		}
 		return &code{
 			line: n.line,
 			eval: func(s *state, e *env) value {
-				x := e.up1(depth).val
+				x := e.outer(depth).val
 				if t, ok := x.(*thunk); ok {
 					if t.val == nil {
 						t.val = t.code.eval(s, t.e)
@@ -182,10 +175,15 @@ func (c *compiler) name(n *node, sc *scope) *code {
 				return x
 			},
 			do: func(s *state, e *env, then func()) {
-				if body, at, v := get(s, e); body != nil {
-					body.step(s, at, then)
-				} else if b, ok := v.(bool); ok && b {
-					then()
+				switch x := e.outer(depth).val.(type) {
+				case *thunk:
+					x.code.step(s, x.e, then)
+				case bool:
+					if x {
+						then()
+					}
+				default:
+					fail(n.line, "%s is neither true nor false", n.name)
 				}
 			},
 		}
@@ -238,8 +236,8 @@ func (c *compiler) call(n *node, sc *scope) *code {
 		return at
 	}
 	if depth, ok := sc.find(n.name); ok {
-		get := func(s *state, e *env) *closure {
-			f, ok := e.up1(depth).val.(*closure)
+		get := func(e *env) *closure {
+			f, ok := e.outer(depth).val.(*closure)
 			if !ok {
 				fail(n.line, "%s takes no arguments", n.name)
 			}
@@ -247,9 +245,9 @@ func (c *compiler) call(n *node, sc *scope) *code {
 		}
 		return &code{
 			line: n.line,
-			eval: func(s *state, e *env) value { f := get(s, e); return f.body.eval(s, bindArgs(s, e, f.e)) },
+			eval: func(s *state, e *env) value { f := get(e); return f.body.eval(s, bindArgs(s, e, f.e)) },
 			do: func(s *state, e *env, then func()) {
-				f := get(s, e)
+				f := get(e)
 				f.body.step(s, bindArgs(s, e, f.e), then)
 			},
 		}
@@ -290,7 +288,7 @@ func spelled(e *env, n int) string {
 func (c *compiler) argument(a *node, sc *scope) func(s *state, e *env) any {
 	if a.op == "name" {
 		if depth, ok := sc.find(a.name); ok {
-			return func(_ *state, e *env) any { return e.up1(depth).val }
+			return func(_ *state, e *env) any { return e.outer(depth).val }
 		}
 		if d := c.m.defs[a.name]; d != nil && len(d.params) > 0 {
 			f := &closure{body: c.global(d)}

@@ -29,7 +29,7 @@ func question(t *testing.T, changes string) tla.Question {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range strings.Fields(changes) {
+	for c := range strings.FieldsSeq(changes) {
 		name, value, _ := strings.Cut(c, "=")
 		if err := q.Set(name, value); err != nil {
 			t.Fatal(err)
