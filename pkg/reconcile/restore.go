@@ -44,7 +44,7 @@ func (e *Engine) Restore(ctx context.Context, id string, lost version.ID) (Resto
 	}
 	out, err := e.Reconcile(ctx, rec.Key, nil, 0)
 	r.Pending = err != nil || out != Settled // it is in the dirty set
-	return r, nil //nolint:nilerr // the version is back; what failed is left to whoever looks next
+	return r, nil                            //nolint:nilerr // the version is back; what failed is left to whoever looks next
 }
 
 // kept is the loser of a conflict that can come back.
