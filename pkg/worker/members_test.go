@@ -36,6 +36,9 @@ func (f *failing) Commit(ctx context.Context, row state.Row, fx state.Effects) (
 func TestReplicaThatLeftIsForgotten(t *testing.T) {
 	const keys = 600 // several pages
 	buckets := map[string]*objectmem.Bucket{}
+	for _, name := range []string{"a", "b", "c", "d"} { // made before, because they are opened at the same time
+		buckets["bucket-"+name] = objectmem.New(objectmem.Config{Versioned: true})
+	}
 	store := &failing{Store: mem.New(time.Now), left: 1 << 30}
 	open := func(look bool, names ...string) error {
 		text := strings.Split(document, "replicas:\n")[0] + "replicas:\n"
@@ -49,9 +52,6 @@ func TestReplicaThatLeftIsForgotten(t *testing.T) {
 		w, err := worker.Open(t.Context(), worker.Options{
 			Group: g, Store: store, Sink: &sink{}, Look: look, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 			Openers: worker.Openers{"mem": func(_ context.Context, r config.Replica, _ worker.Access) (driver.Bucket, error) {
-				if buckets[r.Bucket] == nil {
-					buckets[r.Bucket] = objectmem.New(objectmem.Config{Versioned: true})
-				}
 				return buckets[r.Bucket], nil
 			}},
 		})
