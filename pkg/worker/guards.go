@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -151,27 +154,40 @@ type Select struct {
 	Dry    bool      `json:"dry,omitempty"` // say only what would be done
 }
 
-// Undelete brings removed objects back, of each key the one that was removed last. each is told of every key.
+// newest is what a key was at last. One delete may have taken an old version away, too, of a replica that had not got the new one,
+// and later than that: what another one followed is never it. Of the rest it is what was removed last.
+func newest(all []state.Removed) state.Removed {
+	followed := func(r state.Removed) bool {
+		return slices.ContainsFunc(all, func(o state.Removed) bool { return r.Version.Vector.Before(o.Version.Vector) })
+	}
+	best := slices.DeleteFunc(slices.Clone(all), followed)
+	return slices.MaxFunc(best, func(a, b state.Removed) int {
+		return cmp.Or(a.When.Compare(b.When), cmp.Compare(a.Version.HLC, b.Version.HLC), strings.Compare(a.ID, b.ID))
+	})
+}
+
+// Undelete brings removed objects back, of each key the newest one. each is told of every key.
 func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.Undeleted), progress func(Done)) (Done, error) {
 	q := state.RemovedQuery{Prefix: sel.Prefix, Since: sel.Since, Kept: true, Limit: sweepPage}
 	if sel.Key != "" {
 		q.Prefix = sel.Key
 	}
 	d := newDone(0)
-	var last *state.Removed
+	var ofKey []state.Removed
 	flush := func() {
-		if last == nil {
+		if len(ofKey) == 0 {
 			return
 		}
-		u, err := w.engine.Undelete(ctx, *last, sel.Dry)
+		r := newest(ofKey)
+		u, err := w.engine.Undelete(ctx, r, sel.Dry)
 		if err != nil {
-			d.fail(last.Key, err)
+			d.fail(r.Key, err)
 			u.What = "left over"
 		} else {
 			d.add(u.What)
 		}
 		each(u)
-		last = nil
+		ofKey = nil
 	}
 	for {
 		page, err := w.store.Removed(ctx, w.o.Group.Name, q)
@@ -184,12 +200,10 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 			if sel.Key != "" && r.Key != sel.Key {
 				continue
 			}
-			if last != nil && last.Key != r.Key {
+			if len(ofKey) > 0 && ofKey[0].Key != r.Key {
 				flush()
 			}
-			if last == nil || r.When.After(last.When) {
-				last = r
-			}
+			ofKey = append(ofKey, *r)
 			if ctx.Err() != nil {
 				return d, errkind.New(errkind.Canceled, "undelete: %w", ctx.Err())
 			}

@@ -1,0 +1,4 @@
+package worker
+
+// Newest is newest, for tests.
+var Newest = newest
