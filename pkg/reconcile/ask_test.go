@@ -206,6 +206,19 @@ func TestRestoreIsConditional(t *testing.T) {
 	})
 }
 
+// A bucket in the group whose loss window is accepted keeps no condition: a look right before the write stands in.
+func TestRestoreAtABucketThatKeepsNoConditions(t *testing.T) {
+	lies := mem.Lies{IgnorePutMatch: true, IgnorePutNotExist: true, IgnoreComplete: true}
+	r := newRig(t, options{names: "ab", bucket: mem.Config{Lies: lies}})
+	clash(r)
+	r.rest()
+	if _, err := r.engine.Restore(t.Context(), conflicts(r)[0].ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.rest()
+	r.wantAll("earlier")
+}
+
 // judge is a webhook.
 type judge struct {
 	asked  []event.Conflict
