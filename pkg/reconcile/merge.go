@@ -313,12 +313,15 @@ func (c *clash) put(ctx context.Context, o *order, v *version.Version, content [
 	c.cfg.Trace(Point{Line: "5c-answered", Key: c.key, Replica: o.Replica, Version: v, Nonce: o.Nonce})
 }
 
-// unmerged follows a merge that was not acknowledged. If it surely did not land, its intent goes; if nobody knows, a look after
-// its lease tells.
+// unmerged follows a merge that was not acknowledged. If it surely did not land, its intent goes; if nobody knows, a look tells,
+// after its lease if it is not there.
 func (c *clash) unmerged(ctx context.Context, row state.Row, o *order) error {
 	err := fmt.Errorf("write merge at %s: %w", o.Replica, o.result.Err)
 	if o.unknownEnd() {
 		return errkind.New(errkind.Unavailable, "%w", err)
+	}
+	if k := errkind.Of(err); k == errkind.PreconditionFailed || k == errkind.NotFound { // or it landed, and somebody below sent it twice
+		return c.changed(err)
 	}
 	row = plan.Clone(row)
 	plan.Withdraw(&row, o.Nonce)

@@ -15,6 +15,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 func mergeRule() config.ConflictRule {
@@ -237,6 +238,35 @@ func TestMergeSurvivesCrashes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A 412 after a merge of ours landed, because somebody below sent the request twice, does not make a user's write of it.
+func TestTrap412AfterAMergeThatLanded(t *testing.T) {
+	keepers(t, "abc", func(t *testing.T, r *rig) {
+		edits(r)
+		refused := func() error { return errkind.New(errkind.PreconditionFailed, "412") }
+		merges := 0
+		for _, s := range r.sites {
+			s.after = func(op object.Op, k string) error {
+				if op != object.OpPut || k != key || merges > 0 {
+					return nil
+				}
+				merges++
+				return refused()
+			}
+		}
+		r.resolve()
+		r.rest()
+		r.wantAll(union)
+		if all := conflicts(r); merges != 1 || len(all) != 1 || all[0].State != state.ConflictResolved || all[0].Policy != "merge" {
+			t.Errorf("after %d merges: %+v", merges, all)
+		}
+		for _, v := range r.row().Versions {
+			if v.Origin != version.Synchronizer {
+				t.Errorf("%s is taken for a write of %s", v.ID, v.Origin)
+			}
+		}
+	})
 }
 
 // Users write on while the merge is made: at the replica that it is written to, and at another one.
