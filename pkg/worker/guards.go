@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// tidyEvery is how often what has expired is looked for, and tidyPage how much of it is removed at a time.
+	// tidyEvery is how often what has expired is looked for, tidyPage how much of it is read at a time, and tidyPages how often then.
 	tidyEvery = 5 * time.Minute
 	tidyPage  = 100
+	tidyPages = 100
 	// tidyKeep is how long the record of a removed object stays after its time.
 	tidyKeep = 30 * 24 * time.Hour
 )
@@ -224,25 +225,45 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 	return d, w.Sweep(ctx) // to the other replicas
 }
 
-// tidy removes some of what has expired: copies in the quarantine, their records, and deletes that don't count any more.
+// tidy removes what has expired: copies in the quarantine, their records, and deletes that don't count any more. It does a bounded part of
+// it at a time. A replica that can't be tidied does not hold up the others.
 func (w *Worker) tidy(ctx context.Context) error {
 	group, now := w.o.Group.Name, time.Now()
-	if _, err := w.store.ForgetDeletions(ctx, group, now.Add(-2*w.o.Group.Deletes.Brake.Within), tidyPage); err != nil {
+	if err := forgetPages(ctx, w.store.ForgetDeletions, group, now.Add(-2*w.o.Group.Deletes.Brake.Within)); err != nil {
 		return fmt.Errorf("forget deletes: %w", err)
 	}
-	if _, err := w.store.ForgetRemoved(ctx, group, now.Add(-tidyKeep), tidyPage); err != nil {
+	if err := forgetPages(ctx, w.store.ForgetRemoved, group, now.Add(-tidyKeep)); err != nil {
 		return fmt.Errorf("forget removed objects: %w", err)
 	}
-	page, err := w.store.Removed(ctx, group, state.RemovedQuery{Kept: true, ExpiredBefore: now, Limit: tidyPage})
-	if err != nil {
-		return fmt.Errorf("read removed objects: %w", err)
+	q := state.RemovedQuery{Kept: true, ExpiredBefore: now, Limit: tidyPage}
+	var failed error
+	for range tidyPages {
+		page, err := w.store.Removed(ctx, group, q)
+		if err != nil {
+			return fmt.Errorf("read removed objects: %w", err)
+		}
+		var g errgroup.Group
+		g.SetLimit(4)
+		for i := range page {
+			g.Go(func() error { return w.engine.Expire(ctx, page[i]) })
+		}
+		failed = cmp.Or(failed, g.Wait())
+		if len(page) < tidyPage || ctx.Err() != nil {
+			break
+		}
+		q.AfterKey, q.AfterID = page[tidyPage-1].Key, page[tidyPage-1].ID
 	}
-	var g errgroup.Group
-	g.SetLimit(4)
-	for i := range page {
-		g.Go(func() error { return w.engine.Expire(ctx, page[i]) })
+	return failed //nolint:wrapcheck // says what failed
+}
+
+// forgetPages forgets what is older than a time, page by page.
+func forgetPages(ctx context.Context, forget func(ctx context.Context, group string, before time.Time, limit int) (int, error), group string, before time.Time) error {
+	for range tidyPages {
+		if n, err := forget(ctx, group, before, tidyPage); err != nil || n < tidyPage {
+			return err
+		}
 	}
-	return g.Wait() //nolint:wrapcheck // says what failed
+	return nil
 }
 
 // tidyUp calls tidy now and then until ctx is done.

@@ -1,9 +1,12 @@
 package worker_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -38,5 +41,37 @@ func TestUndeleteTakesTheNewestVersion(t *testing.T) {
 				c.all[0], c.all[len(c.all)-1] = c.all[len(c.all)-1], c.all[0]
 			}
 		})
+	}
+}
+
+// Many copies of a replica that does not answer come first: what is kept elsewhere expires all the same, however much it is.
+func TestReplicaThatDoesNotAnswerHoldsUpNoExpiry(t *testing.T) {
+	b := newBench(t).mustOpen()
+	const each = 150
+	for i := range 2 * each {
+		key, replica := fmt.Sprintf("k%03d", i), "a"
+		if i >= each {
+			replica = "b"
+		}
+		removed := state.Removed{
+			ID: key, Group: "g", Key: key, Replica: replica, Copy: policy.QuarantineKey(key, "a.1"), Version: version.Version{ID: "a.1", Kind: version.Put},
+			When: time.Now().Add(-2 * time.Hour), Expires: time.Now().Add(-time.Hour),
+		}
+		if _, err := b.store.Commit(t.Context(), state.Row{Group: "g", Key: key}, state.Effects{Remove: true, Removed: []state.Removed{removed}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.failWith(func(bucket string, op object.Op) error {
+		if bucket == "one" {
+			return down(bucket, op)
+		}
+		return nil
+	})
+	if err := b.Tidy(t.Context()); err == nil {
+		t.Error("it says nothing of the replica that does not answer")
+	}
+	kept, err := b.store.Removed(t.Context(), "g", state.RemovedQuery{Kept: true, Limit: 1000})
+	if err != nil || len(kept) != each {
+		t.Errorf("%d are kept, want the %d of the replica that does not answer, %v", len(kept), each, err)
 	}
 }
