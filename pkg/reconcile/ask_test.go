@@ -306,6 +306,23 @@ func TestTryChangesNothing(t *testing.T) {
 	})
 }
 
+// A side without a content says why, or a diff would show that its writer had removed everything.
+func TestSideAtAReplicaThatLeft(t *testing.T) {
+	r := newRig(t, options{names: "abc", rule: mergeRule()})
+	r.put("a", "of a")
+	r.put("c", "of c")
+	r.wantSync(nil, reconcile.Conflicted)
+	all, err := r.newEngine("a", "b").Sides(t.Context(), conflicts(r)[0].ID, 1<<20)
+	if err != nil || len(all.Sides) != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for _, s := range all.Sides {
+		if (s.Content == nil) != (s.Why != "") {
+			t.Errorf("%s at %s: %q, %q", s.Version.ID, s.Replica, s.Content, s.Why)
+		}
+	}
+}
+
 func TestSidesOfAConflict(t *testing.T) {
 	keepers(t, "ab", func(t *testing.T, r *rig) {
 		edits(r)
