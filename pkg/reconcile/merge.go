@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -168,31 +169,33 @@ func (c *clash) base(ctx context.Context) (*side, error) {
 	return nil, nil //nolint:nilnil // there is none
 }
 
-// common are the ancestors that all heads share, the latest first.
+// common are the ancestors that all heads share, the latest first: before all others the very versions that all of them followed, then
+// those of equal content.
 func (c *clash) common() []version.Ancestor {
-	var shared []version.Ancestor
+	var versions, contents []version.Ancestor
 	for _, a := range c.ranked[0].Version.Past {
 		if a.Content.Size > c.limit() {
 			continue
 		}
-		inAll := true
+		followed, had := true, true
 		for _, h := range c.ranked[1:] {
-			inAll = inAll && hasAncestor(h.Version.Past, a)
+			followed = followed && slices.ContainsFunc(h.Version.Past, func(p version.Ancestor) bool { return p.ID == a.ID })
+			had = had && hasAncestor(h.Version.Past, a)
 		}
-		if inAll {
-			shared = append(shared, a)
+		switch {
+		case followed:
+			versions = append(versions, a)
+		case had:
+			contents = append(contents, a)
 		}
 	}
-	return shared
+	return append(versions, contents...)
 }
 
 func hasAncestor(past []version.Ancestor, a version.Ancestor) bool {
-	for _, p := range past {
-		if p.ID == a.ID || p.Content.Compare(a.Content) == version.Equal {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(past, func(p version.Ancestor) bool {
+		return p.ID == a.ID || p.Content.Compare(a.Content) == version.Equal
+	})
 }
 
 // maxOld bounds how many old versions of one bucket are read in search of a base.

@@ -157,6 +157,25 @@ func TestMergeFindsItsBase(t *testing.T) {
 }
 
 // The side that has everything wins as it is: nothing new is written.
+// One side went back to an older content on its way. The base is the version that both sides followed, not the one whose bytes one
+// of them had again: against that the way back would be no edit, and would be undone.
+func TestMergeBaseIsTheVersionThatAllFollowed(t *testing.T) {
+	keepers(t, "ab", func(t *testing.T, r *rig) {
+		r.everyone(`{"a":1}`)
+		r.everyone(`{"a":2}`)
+		r.put("b", `{"a":2,"b":1}`)
+		r.wantSync(written("a", r.put("a", `{"a":1}`)), reconcile.Conflicted)
+		r.put("a", `{"a":1,"c":1}`)
+		r.wantSync(nil, reconcile.Conflicted)
+		r.rest()
+		for _, member := range []string{`"a":1`, `"b":1`, `"c":1`} {
+			if got := r.get("a", key); !strings.Contains(got, member) {
+				t.Errorf("merged to %s, without the edit %s", got, member)
+			}
+		}
+	})
+}
+
 func TestMergeThatIsOneOfTheSides(t *testing.T) {
 	keepers(t, "ab", func(t *testing.T, r *rig) {
 		r.everyone(baseJSON)
