@@ -80,8 +80,13 @@ func Weigh(w *state.Weighing, v version.ID, l Limits, now time.Time) Verdict {
 func note(b *state.Brake, d *state.Deletion, v version.ID, l Limits, now time.Time) {
 	withdraw(b, d)
 	*d = state.Deletion{Version: v, Noted: now, Waiting: true}
+	if !now.After(b.Approved) { // this clock is behind another worker's: the approval is not about what came up after it
+		d.Noted = b.Approved.Add(time.Nanosecond)
+	}
 	b.Waiting++
-	b.Latest = now
+	if d.Noted.After(b.Latest) {
+		b.Latest = d.Noted
+	}
 	if now.Before(b.Until) || b.Further > 0 {
 		d.Approved = true
 		b.Further = max(b.Further-1, 0)
@@ -210,10 +215,10 @@ func waitsUntil(w *state.Weighing, l Limits, now time.Time) time.Time {
 }
 
 // Approve lets the deletes go that came up until now, and counts from zero for later ones. Those of a while from now, or so
-// many more, may go, too.
+// many more, may go, too. What came up is told by the clocks of those that noted it: the approver's may be ahead of them, or behind.
 func Approve(b *state.Brake, now time.Time, during time.Duration, further int64) {
 	armed(b, now)
-	b.Approved, b.Counts, b.Minute = now, nil, state.Count{}
+	b.Approved, b.Counts, b.Minute = b.Latest, nil, state.Count{}
 	b.Until, b.Further = time.Time{}, max(further, 0)
 	if during > 0 {
 		b.Until = now.Add(during)

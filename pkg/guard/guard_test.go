@@ -215,6 +215,34 @@ func TestApprovals(t *testing.T) {
 			}
 		}
 	})
+	for _, skew := range []time.Duration{24 * time.Hour, -24 * time.Hour} {
+		t.Run(fmt.Sprint("by a clock that is off by ", skew), func(t *testing.T) {
+			g := tripped()
+			guard.Approve(&g.brake, g.now.Add(skew), 0, 0)
+			if n := g.ask(); n != 3 {
+				t.Errorf("%d went, want 3", n)
+			}
+			for i := range 3 {
+				if got := g.weigh(fmt.Sprint("later", i), "v").Go; got != (i < 2) {
+					t.Errorf("later delete %d went: %v", i, got)
+				}
+			}
+		})
+	}
+	t.Run("a worker whose clock is behind another's", func(t *testing.T) {
+		g := tripped()
+		guard.Approve(&g.brake, g.now, 0, 0)
+		g.now = g.now.Add(-time.Hour)
+		gone := 0
+		for i := range 10 {
+			if g.weigh(fmt.Sprint("later", i), "v").Go {
+				gone++
+			}
+		}
+		if gone > 2 {
+			t.Errorf("%d deletes went that came up after the approval", gone)
+		}
+	})
 	t.Run("an approval outlives a trip, but no pause", func(t *testing.T) {
 		g := tripped()
 		guard.Approve(&g.brake, g.now, 0, 0)

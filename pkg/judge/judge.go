@@ -23,7 +23,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -109,11 +111,11 @@ func (j *Judge) Ask(ctx context.Context, rule config.ConflictRule, q event.Confl
 	case a.StatusCode == http.StatusAccepted || a.StatusCode == http.StatusNoContent:
 		return "", "", nil
 	case a.StatusCode == http.StatusTooManyRequests:
-		return "", "", errkind.New(errkind.Throttled, "ask webhook: it answered %s", a.Status)
+		return "", "", errkind.New(errkind.Throttled, "ask webhook: it answered %d", a.StatusCode)
 	case a.StatusCode >= http.StatusInternalServerError:
-		return "", "", errkind.New(errkind.Unavailable, "ask webhook: it answered %s", a.Status)
+		return "", "", errkind.New(errkind.Unavailable, "ask webhook: it answered %d", a.StatusCode)
 	case a.StatusCode != http.StatusOK:
-		return "", "", errkind.New(errkind.Invalid, "ask webhook: it answered %s; a verdict has status 200, and 202 says that there is none yet", a.Status)
+		return "", "", errkind.New(errkind.Invalid, "ask webhook: it answered %d; a verdict has status 200, and 202 says that there is none yet", a.StatusCode)
 	case len(answer) > maxVerdict:
 		return "", "", errkind.New(errkind.Invalid, "read verdict: it has more than %d bytes", maxVerdict)
 	}
@@ -144,10 +146,16 @@ func (j *Judge) read(answer []byte, q event.Conflict) (version.ID, string, error
 
 const maxReason = 1000 // characters of a reason that are recorded
 
+// shorten makes a reason fit for the record, in one line: a NUL is nothing that every database can hold.
 func shorten(s string) string {
-	r := []rune(s)
+	r := []rune(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, s))
 	if len(r) <= maxReason {
-		return s
+		return string(r)
 	}
 	return string(r[:maxReason]) + "..."
 }

@@ -72,6 +72,16 @@ func TestQuestionAndVerdict(t *testing.T) {
 	}
 }
 
+// PostgreSQL has no NUL in a text: such a reason would keep its verdict from ever being stored.
+func TestReasonThatADatabaseCantHold(t *testing.T) {
+	rule := hook(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		signed(w, now, secret, `{"conflict":"c1","winner":"b.1","reason":"b\u0000is\u001b[2Jnewer"}`)
+	})
+	if _, reason, err := newJudge().Ask(t.Context(), rule, question); err != nil || reason != "the webhook decided: b is [2Jnewer" {
+		t.Errorf("%q, %v", reason, err)
+	}
+}
+
 func TestNoVerdictYet(t *testing.T) {
 	for _, status := range []int{http.StatusAccepted, http.StatusNoContent} {
 		rule := hook(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(status) })

@@ -174,6 +174,15 @@ func texts(sides []string) [][]byte {
 	return all
 }
 
+// Nothing is left of the rows, and the mark stays whole.
+func TestAByteOrderMarkIsNotCut(t *testing.T) {
+	const mark = "\uFEFF"
+	got, err := merge.Merge(merge.NDJSON, []byte(mark+"1\n2"), []byte(mark+"1"), []byte(mark+"2"))
+	if err != nil || string(got) != mark {
+		t.Errorf("merged to %q, %v, want the mark alone", got, err)
+	}
+}
+
 func TestClashSaysWhoAndWhere(t *testing.T) {
 	base := []byte(`{"a":{"b":1,"c":[1,2,3,4]}}`)
 	_, err := merge.Merge(merge.JSON, base, []byte(`{"a":{"b":2,"c":[1,2,9,4]}}`), base,

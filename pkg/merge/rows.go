@@ -156,7 +156,7 @@ func (t table) text() []byte {
 		b.WriteString(newline)
 	}
 	if !t.ended {
-		b.Truncate(max(0, b.Len()-len(newline)))
+		b.Truncate(max(len(t.mark), b.Len()-len(newline)))
 	}
 	return b.Bytes()
 }

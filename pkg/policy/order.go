@@ -108,13 +108,17 @@ func (c criteria) reason(ranked []Head) string {
 
 func byWritable(a, b Head) int { return cmp.Compare(flag(b.Writable), flag(a.Writable)) }
 
-// byRank prefers replicas by their place in the list; those that are not in it come after all that are.
+// byRank prefers replicas by their place in the list; those that are not in it come after all that are. A head has the place of the
+// best replica that holds it: how far it has come to others must not make it worse.
 func byRank(primaries []string) func(a, b Head) int {
 	rank := func(h Head) int {
-		if i := slices.Index(primaries, h.Replica); i >= 0 {
-			return i
+		best := len(primaries)
+		for _, name := range h.holders() {
+			if i := slices.Index(primaries, name); i >= 0 {
+				best = min(best, i)
+			}
 		}
-		return len(primaries)
+		return best
 	}
 	return func(a, b Head) int { return cmp.Compare(rank(a), rank(b)) }
 }

@@ -21,6 +21,11 @@ func del(id version.ID, replica string, hlc int64) policy.Head {
 	}}
 }
 
+func heldBy(h policy.Head, replicas ...string) policy.Head {
+	h.Replicas = replicas
+	return h
+}
+
 func readOnly(h policy.Head) policy.Head {
 	h.Writable = false
 	return h
@@ -69,6 +74,11 @@ func TestDecide(t *testing.T) {
 			"primary: the next of the order when the first has no head", primary,
 			[]policy.Head{put("asia@1", "asia", 99, "c"), put("us@1", "us", 1, "a")},
 			"us@1", []version.ID{"asia@1"}, "put us@1 of us wins over asia@1: its replica comes first in the order of the rule",
+		},
+		{
+			"primary: the copy at another replica does not make the first one's write worse", primary,
+			[]policy.Head{heldBy(put("eu@1", "asia", 10, "b"), "asia", "eu"), put("us@1", "us", 90, "a")},
+			"eu@1", []version.ID{"us@1"}, "put eu@1 of asia wins over us@1: its replica comes first in the order of the rule",
 		},
 		{
 			"primary: replicas outside of the order by time", primary,

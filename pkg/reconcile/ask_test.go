@@ -206,6 +206,19 @@ func TestRestoreIsConditional(t *testing.T) {
 	})
 }
 
+// A bucket in the group whose loss window is accepted keeps no condition: a look right before the write stands in.
+func TestRestoreAtABucketThatKeepsNoConditions(t *testing.T) {
+	lies := mem.Lies{IgnorePutMatch: true, IgnorePutNotExist: true, IgnoreComplete: true}
+	r := newRig(t, options{names: "ab", bucket: mem.Config{Lies: lies}})
+	clash(r)
+	r.rest()
+	if _, err := r.engine.Restore(t.Context(), conflicts(r)[0].ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.rest()
+	r.wantAll("earlier")
+}
+
 // judge is a webhook.
 type judge struct {
 	asked  []event.Conflict
@@ -291,6 +304,23 @@ func TestTryChangesNothing(t *testing.T) {
 			t.Errorf("%+v, %v", p, err)
 		}
 	})
+}
+
+// A side without a content says why, or a diff would show that its writer had removed everything.
+func TestSideAtAReplicaThatLeft(t *testing.T) {
+	r := newRig(t, options{names: "abc", rule: mergeRule()})
+	r.put("a", "of a")
+	r.put("c", "of c")
+	r.wantSync(nil, reconcile.Conflicted)
+	all, err := r.newEngine("a", "b").Sides(t.Context(), conflicts(r)[0].ID, 1<<20)
+	if err != nil || len(all.Sides) != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for _, s := range all.Sides {
+		if (s.Content == nil) != (s.Why != "") {
+			t.Errorf("%s at %s: %q, %q", s.Version.ID, s.Replica, s.Content, s.Why)
+		}
+	}
 }
 
 func TestSidesOfAConflict(t *testing.T) {

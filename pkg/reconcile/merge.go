@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
@@ -168,31 +169,33 @@ func (c *clash) base(ctx context.Context) (*side, error) {
 	return nil, nil //nolint:nilnil // there is none
 }
 
-// common are the ancestors that all heads share, the latest first.
+// common are the ancestors that all heads share, the latest first: before all others the very versions that all of them followed, then
+// those of equal content.
 func (c *clash) common() []version.Ancestor {
-	var shared []version.Ancestor
+	var versions, contents []version.Ancestor
 	for _, a := range c.ranked[0].Version.Past {
 		if a.Content.Size > c.limit() {
 			continue
 		}
-		inAll := true
+		followed, had := true, true
 		for _, h := range c.ranked[1:] {
-			inAll = inAll && hasAncestor(h.Version.Past, a)
+			followed = followed && slices.ContainsFunc(h.Version.Past, func(p version.Ancestor) bool { return p.ID == a.ID })
+			had = had && hasAncestor(h.Version.Past, a)
 		}
-		if inAll {
-			shared = append(shared, a)
+		switch {
+		case followed:
+			versions = append(versions, a)
+		case had:
+			contents = append(contents, a)
 		}
 	}
-	return shared
+	return append(versions, contents...)
 }
 
 func hasAncestor(past []version.Ancestor, a version.Ancestor) bool {
-	for _, p := range past {
-		if p.ID == a.ID || p.Content.Compare(a.Content) == version.Equal {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(past, func(p version.Ancestor) bool {
+		return p.ID == a.ID || p.Content.Compare(a.Content) == version.Equal
+	})
 }
 
 // maxOld bounds how many old versions of one bucket are read in search of a base.
@@ -313,12 +316,15 @@ func (c *clash) put(ctx context.Context, o *order, v *version.Version, content [
 	c.cfg.Trace(Point{Line: "5c-answered", Key: c.key, Replica: o.Replica, Version: v, Nonce: o.Nonce})
 }
 
-// unmerged follows a merge that was not acknowledged. If it surely did not land, its intent goes; if nobody knows, a look after
-// its lease tells.
+// unmerged follows a merge that was not acknowledged. If it surely did not land, its intent goes; if nobody knows, a look tells,
+// after its lease if it is not there.
 func (c *clash) unmerged(ctx context.Context, row state.Row, o *order) error {
 	err := fmt.Errorf("write merge at %s: %w", o.Replica, o.result.Err)
 	if o.unknownEnd() {
 		return errkind.New(errkind.Unavailable, "%w", err)
+	}
+	if k := errkind.Of(err); k == errkind.PreconditionFailed || k == errkind.NotFound { // or it landed, and somebody below sent it twice
+		return c.changed(err)
 	}
 	row = plan.Clone(row)
 	plan.Withdraw(&row, o.Nonce)

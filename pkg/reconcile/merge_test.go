@@ -15,6 +15,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
+	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
 func mergeRule() config.ConflictRule {
@@ -156,6 +157,25 @@ func TestMergeFindsItsBase(t *testing.T) {
 }
 
 // The side that has everything wins as it is: nothing new is written.
+// One side went back to an older content on its way. The base is the version that both sides followed, not the one whose bytes one
+// of them had again: against that the way back would be no edit, and would be undone.
+func TestMergeBaseIsTheVersionThatAllFollowed(t *testing.T) {
+	keepers(t, "ab", func(t *testing.T, r *rig) {
+		r.everyone(`{"a":1}`)
+		r.everyone(`{"a":2}`)
+		r.put("b", `{"a":2,"b":1}`)
+		r.wantSync(written("a", r.put("a", `{"a":1}`)), reconcile.Conflicted)
+		r.put("a", `{"a":1,"c":1}`)
+		r.wantSync(nil, reconcile.Conflicted)
+		r.rest()
+		for _, member := range []string{`"a":1`, `"b":1`, `"c":1`} {
+			if got := r.get("a", key); !strings.Contains(got, member) {
+				t.Errorf("merged to %s, without the edit %s", got, member)
+			}
+		}
+	})
+}
+
 func TestMergeThatIsOneOfTheSides(t *testing.T) {
 	keepers(t, "ab", func(t *testing.T, r *rig) {
 		r.everyone(baseJSON)
@@ -237,6 +257,35 @@ func TestMergeSurvivesCrashes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A 412 after a merge of ours landed, because somebody below sent the request twice, does not make a user's write of it.
+func TestTrap412AfterAMergeThatLanded(t *testing.T) {
+	keepers(t, "abc", func(t *testing.T, r *rig) {
+		edits(r)
+		refused := func() error { return errkind.New(errkind.PreconditionFailed, "412") }
+		merges := 0
+		for _, s := range r.sites {
+			s.after = func(op object.Op, k string) error {
+				if op != object.OpPut || k != key || merges > 0 {
+					return nil
+				}
+				merges++
+				return refused()
+			}
+		}
+		r.resolve()
+		r.rest()
+		r.wantAll(union)
+		if all := conflicts(r); merges != 1 || len(all) != 1 || all[0].State != state.ConflictResolved || all[0].Policy != "merge" {
+			t.Errorf("after %d merges: %+v", merges, all)
+		}
+		for _, v := range r.row().Versions {
+			if v.Origin != version.Synchronizer {
+				t.Errorf("%s is taken for a write of %s", v.ID, v.Origin)
+			}
+		}
+	})
 }
 
 // Users write on while the merge is made: at the replica that it is written to, and at another one.

@@ -66,8 +66,7 @@ func (w *work) keepsVersion(row *state.Row, name string) bool {
 
 // setAside copies an object within its bucket, from the very state that the delete will be conditional on.
 func (w *work) setAside(ctx context.Context, name string, expect state.Fingerprint, r state.Removed) error {
-	bucket := w.sites[name]
-	body, attrs, err := bucket.Open(ctx, w.key, &driver.ReadOptions{IfMatch: expect.Tag})
+	body, attrs, err := w.sites[name].Open(ctx, w.key, &driver.ReadOptions{IfMatch: expect.Tag})
 	if err != nil {
 		return fmt.Errorf("open object: %w", err)
 	}
@@ -76,13 +75,7 @@ func (w *work) setAside(ctx context.Context, name string, expect state.Fingerpri
 		return errkind.New(errkind.PreconditionFailed, "open object: its properties were edited since it was looked at")
 	}
 	mark := string(r.Version.ID)
-	content, results, err := w.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
-		Bucket: bucket, Key: r.Copy,
-		Put: driver.PutOptions{
-			Properties: withMeta(attrs.Properties, MetaPreserves, mark),
-			If:         driver.Precondition{NotExist: bucket.Capabilities().PutNotExist != driver.GuardNone},
-		},
-	}})
+	content, results, err := w.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{w.copyTo(name, r.Copy, mark, attrs.Properties)})
 	if err != nil {
 		return fmt.Errorf("read object: %w", err)
 	}
@@ -189,7 +182,8 @@ func (e *Engine) bringBack(ctx context.Context, r state.Removed, at string) (str
 	if c := contentOf(attrs); c.Size != r.Version.Content.Size || MetaHash(attrs.Properties) != r.Version.MetaHash || r.Version.Content.Compare(c) == version.Different {
 		return "", errkind.New(errkind.Invalid, "what was kept at %s as %s is not what the delete took away", r.Replica, from)
 	}
-	guarded := e.sites[at].Capabilities().PutNotExist != driver.GuardNone
+	caps := e.sites[at].Capabilities()
+	guarded := caps.PutNotExist != driver.GuardNone && caps.CompleteGuard != driver.GuardNone
 	if !guarded {
 		_, err := e.sites[at].Stat(ctx, r.Key, "")
 		if err == nil {

@@ -215,3 +215,25 @@ func TestQuarantineCost(t *testing.T) {
 		}
 	}
 }
+
+// A bucket that takes no condition when an upload in parts is completed is in a group as a ReadOnly replica, or because its loss
+// window is accepted. What is large goes there, too, and can be deleted and brought back.
+func TestQuarantineOfABucketThatKeepsNoConditions(t *testing.T) {
+	for name, lies := range map[string]mem.Lies{
+		"on completing an upload": {IgnoreComplete: true},
+		"at all":                  {IgnoreComplete: true, IgnorePutMatch: true, IgnorePutNotExist: true, IgnoreDelete: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, options{names: "ab", bucket: mem.Config{Lies: lies}, quarantine: week, part: 8})
+			large := strings.Repeat("large ", 10)
+			r.everyone(large)
+			r.delete("a")
+			r.sync(r.deleted("a"))
+			r.rest()
+			r.wantAll(absent)
+			r.undelete(reconcile.EndRestored)
+			r.rest()
+			r.wantAll(large)
+		})
+	}
+}

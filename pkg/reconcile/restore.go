@@ -11,6 +11,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
@@ -86,43 +87,51 @@ func (e *Engine) restore(ctx context.Context, key string, l state.Loser) (Restor
 	if err != nil {
 		return r, err
 	}
-	var cond driver.Precondition
+	o := &order{Order: plan.Order{Replica: r.Replica}}
 	switch a, err := e.sites[r.Replica].Stat(ctx, key, ""); {
 	case errkind.Is(err, errkind.NotFound):
-		cond.NotExist = true
 	case err != nil:
 		return r, fmt.Errorf("look at %s: %w", r.Replica, err)
 	default:
 		// It is not a version that the row has to know: a name that only this state of the object has is enough.
 		now := &version.Version{ID: version.ID(r.Replica + "." + stateName(a)), Kind: version.Put}
-		row := state.Row{Replicas: map[string]state.Replica{r.Replica: {Print: Observe(a).Print}}}
+		o.Expect = Observe(a).Print
+		row := state.Row{Replicas: map[string]state.Replica{r.Replica: {Print: o.Expect}}}
 		if r.Copy, err = e.preserve(ctx, key, &row, policy.Head{Version: now, Replica: r.Replica, Writable: true}); err != nil {
 			return r, fmt.Errorf("preserve what is there: %w", err)
 		}
 		was := contentOf(a)
 		r.Was = &was
-		cond = driver.Precondition{Match: a.Tag, VersionID: a.VersionID, Metageneration: a.Metageneration}
 	}
 	body, attrs, err := e.sites[source].Open(ctx, l.Copy, nil)
 	if err != nil {
 		return r, fmt.Errorf("open copy at %s: %w", source, err)
 	}
 	defer func() { _ = body.Close() }()
-	_, results, err := e.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{{
-		Bucket: e.sites[r.Replica], Key: key, Put: driver.PutOptions{Properties: UserProperties(attrs.Properties), If: cond},
-	}})
+	d := transfer.Dest{
+		Bucket: e.sites[r.Replica], Key: key,
+		Put: driver.PutOptions{Properties: UserProperties(attrs.Properties), If: e.condition(o, plan.UnconditionalPut)},
+	}
+	if d.Put.If == (driver.Precondition{}) {
+		d.Finish = func(ctx context.Context) error { return e.lookBefore(ctx, key, o) }
+	}
+	_, results, err := e.cfg.Copier.Fan(ctx, body, attrs.Size, []transfer.Dest{d})
 	if err == nil {
 		err = results[0].Err
 	}
 	if err != nil {
 		return r, fmt.Errorf("write version at %s: %w", r.Replica, err)
 	}
-	return r, e.markRestored(ctx, key)
+	return r, e.markRestored(ctx, r)
 }
 
-// markRestored sees to it that the write travels, also where notifications are lost.
-func (e *Engine) markRestored(ctx context.Context, key string) error {
-	if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, []string{key}, e.cfg.Clock.Now(), "a version was restored"); err != nil {
+// markRestored sees to it that the write travels, and the copy of what was there, also where notifications are lost.
+func (e *Engine) markRestored(ctx context.Context, r Restored) error {
+	keys := []string{r.Key}
+	if r.Copy != "" {
+		keys = append(keys, r.Copy)
+	}
+	if err := e.cfg.Store.MarkDirty(ctx, e.cfg.Group, keys, e.cfg.Clock.Now(), "a version was restored"); err != nil {
 		return fmt.Errorf("mark key dirty: %w", err)
 	}
 	return nil

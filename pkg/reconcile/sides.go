@@ -99,6 +99,7 @@ func (e *Engine) sideAt(ctx context.Context, key, replica, copied string, v vers
 		s.Why = "it is a delete"
 		return s
 	}
+	s.Why = fmt.Sprintf("its replica %q is not in the group any more", replica)
 	at := []string{replica}
 	for _, m := range e.members {
 		if m.Name != replica && copied != "" {

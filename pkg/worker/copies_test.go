@@ -1,12 +1,14 @@
 package worker_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/state"
 )
 
 type crash struct{}
@@ -47,6 +49,32 @@ func TestCopyOfAConflictThatNobodyResolvedIsCarried(t *testing.T) {
 	}
 	if one, two := b.copies("one"), b.copies("two"); len(one) != 1 || len(two) != 1 || one[0] != two[0] {
 		t.Errorf("copies %v and %v, want the same one", one, two)
+	}
+}
+
+// What a restore replaces is kept at one replica, and the notification of that copy may be lost as well.
+func TestCopyOfWhatARestoreReplacedIsCarried(t *testing.T) {
+	b := newBench(t).mustOpen()
+	b.put("one", "k", "of one")
+	b.put("two", "k", "of two")
+	if _, err := b.Engine().Reconcile(t.Context(), "k", nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Engine().Resolve(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	decided, err := b.store.Conflicts(t.Context(), "g", state.ConflictResolved, 10)
+	if err != nil || len(decided) != 1 {
+		t.Fatalf("conflicts %+v, %v", decided, err)
+	}
+	if _, err := b.Engine().Restore(t.Context(), decided[0].ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if one, two := b.copies("one"), b.copies("two"); len(one) != 2 || !slices.Equal(one, two) {
+		t.Errorf("copies %v and %v, want the same two", one, two)
 	}
 }
 

@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,9 +18,10 @@ import (
 )
 
 const (
-	// tidyEvery is how often what has expired is looked for, and tidyPage how much of it is removed at a time.
+	// tidyEvery is how often what has expired is looked for, tidyPage how much of it is read at a time, and tidyPages how often then.
 	tidyEvery = 5 * time.Minute
 	tidyPage  = 100
+	tidyPages = 100
 	// tidyKeep is how long the record of a removed object stays after its time.
 	tidyKeep = 30 * 24 * time.Hour
 )
@@ -151,27 +155,40 @@ type Select struct {
 	Dry    bool      `json:"dry,omitempty"` // say only what would be done
 }
 
-// Undelete brings removed objects back, of each key the one that was removed last. each is told of every key.
+// newest is what a key was at last. One delete may have taken an old version away, too, of a replica that had not got the new one,
+// and later than that: what another one followed is never it. Of the rest it is what was removed last.
+func newest(all []state.Removed) state.Removed {
+	followed := func(r state.Removed) bool {
+		return slices.ContainsFunc(all, func(o state.Removed) bool { return r.Version.Vector.Before(o.Version.Vector) })
+	}
+	best := slices.DeleteFunc(slices.Clone(all), followed)
+	return slices.MaxFunc(best, func(a, b state.Removed) int {
+		return cmp.Or(a.When.Compare(b.When), cmp.Compare(a.Version.HLC, b.Version.HLC), strings.Compare(a.ID, b.ID))
+	})
+}
+
+// Undelete brings removed objects back, of each key the newest one. each is told of every key.
 func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.Undeleted), progress func(Done)) (Done, error) {
 	q := state.RemovedQuery{Prefix: sel.Prefix, Since: sel.Since, Kept: true, Limit: sweepPage}
 	if sel.Key != "" {
 		q.Prefix = sel.Key
 	}
 	d := newDone(0)
-	var last *state.Removed
+	var ofKey []state.Removed
 	flush := func() {
-		if last == nil {
+		if len(ofKey) == 0 {
 			return
 		}
-		u, err := w.engine.Undelete(ctx, *last, sel.Dry)
+		r := newest(ofKey)
+		u, err := w.engine.Undelete(ctx, r, sel.Dry)
 		if err != nil {
-			d.fail(last.Key, err)
+			d.fail(r.Key, err)
 			u.What = "left over"
 		} else {
 			d.add(u.What)
 		}
 		each(u)
-		last = nil
+		ofKey = nil
 	}
 	for {
 		page, err := w.store.Removed(ctx, w.o.Group.Name, q)
@@ -184,12 +201,10 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 			if sel.Key != "" && r.Key != sel.Key {
 				continue
 			}
-			if last != nil && last.Key != r.Key {
+			if len(ofKey) > 0 && ofKey[0].Key != r.Key {
 				flush()
 			}
-			if last == nil || r.When.After(last.When) {
-				last = r
-			}
+			ofKey = append(ofKey, *r)
 			if ctx.Err() != nil {
 				return d, errkind.New(errkind.Canceled, "undelete: %w", ctx.Err())
 			}
@@ -210,25 +225,45 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 	return d, w.Sweep(ctx) // to the other replicas
 }
 
-// tidy removes some of what has expired: copies in the quarantine, their records, and deletes that don't count any more.
+// tidy removes what has expired: copies in the quarantine, their records, and deletes that don't count any more. It does a bounded part of
+// it at a time. A replica that can't be tidied does not hold up the others.
 func (w *Worker) tidy(ctx context.Context) error {
 	group, now := w.o.Group.Name, time.Now()
-	if _, err := w.store.ForgetDeletions(ctx, group, now.Add(-2*w.o.Group.Deletes.Brake.Within), tidyPage); err != nil {
+	if err := forgetPages(ctx, w.store.ForgetDeletions, group, now.Add(-2*w.o.Group.Deletes.Brake.Within)); err != nil {
 		return fmt.Errorf("forget deletes: %w", err)
 	}
-	if _, err := w.store.ForgetRemoved(ctx, group, now.Add(-tidyKeep), tidyPage); err != nil {
+	if err := forgetPages(ctx, w.store.ForgetRemoved, group, now.Add(-tidyKeep)); err != nil {
 		return fmt.Errorf("forget removed objects: %w", err)
 	}
-	page, err := w.store.Removed(ctx, group, state.RemovedQuery{Kept: true, ExpiredBefore: now, Limit: tidyPage})
-	if err != nil {
-		return fmt.Errorf("read removed objects: %w", err)
+	q := state.RemovedQuery{Kept: true, ExpiredBefore: now, Limit: tidyPage}
+	var failed error
+	for range tidyPages {
+		page, err := w.store.Removed(ctx, group, q)
+		if err != nil {
+			return fmt.Errorf("read removed objects: %w", err)
+		}
+		var g errgroup.Group
+		g.SetLimit(4)
+		for i := range page {
+			g.Go(func() error { return w.engine.Expire(ctx, page[i]) })
+		}
+		failed = cmp.Or(failed, g.Wait())
+		if len(page) < tidyPage || ctx.Err() != nil {
+			break
+		}
+		q.AfterKey, q.AfterID = page[tidyPage-1].Key, page[tidyPage-1].ID
 	}
-	var g errgroup.Group
-	g.SetLimit(4)
-	for i := range page {
-		g.Go(func() error { return w.engine.Expire(ctx, page[i]) })
+	return failed //nolint:wrapcheck // says what failed
+}
+
+// forgetPages forgets what is older than a time, page by page.
+func forgetPages(ctx context.Context, forget func(ctx context.Context, group string, before time.Time, limit int) (int, error), group string, before time.Time) error {
+	for range tidyPages {
+		if n, err := forget(ctx, group, before, tidyPage); err != nil || n < tidyPage {
+			return err
+		}
 	}
-	return g.Wait() //nolint:wrapcheck // says what failed
+	return nil
 }
 
 // tidyUp calls tidy now and then until ctx is done.

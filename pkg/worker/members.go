@@ -119,12 +119,14 @@ func (w *Worker) forgetAt(ctx context.Context, row state.Row, names []string) er
 	for {
 		next := plan.Clone(row)
 		maps.DeleteFunc(next.Replicas, func(name string, _ state.Replica) bool { return slices.Contains(names, name) })
-		if len(next.Replicas) == len(row.Replicas) {
+		// What was told of them nobody will look up, and a row that waits for it never goes.
+		next.Told = slices.DeleteFunc(next.Told, func(t state.Told) bool { return slices.Contains(names, t.Replica) })
+		if len(next.Replicas) == len(row.Replicas) && len(next.Told) == len(row.Told) {
 			return nil
 		}
 		plan.Prune(&next)
 		fx := state.Effects{}
-		if len(next.Replicas) == 0 && len(next.Intents) == 0 {
+		if len(next.Replicas) == 0 && len(next.Intents) == 0 && len(next.Told) == 0 {
 			fx.Remove = true
 		}
 		_, err := w.o.Store.Commit(ctx, next, fx)
