@@ -206,6 +206,7 @@ type work struct {
 
 	recovered []state.Conflict // records of 5d, for the next commit
 	lookedUp  bool             // the version that the hint told of
+	sure      bool             // that nothing is there: it was looked at before
 	taken     []state.Removed  // what the delete at hand takes away, and where it is kept
 
 	body  io.ReadCloser // an object that is being read already, of replica bodyOf
@@ -339,6 +340,11 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 			return Pending, false, err
 		}
 		return w.postponed(ctx, s, reason(s.Stranded, l.why), events...)
+	}
+	if l.nothing() && !w.sure && !(w.hint != nil && w.hint.Kind == Deleted) {
+		// Something made the key worth a look, and it would be forgotten by this one. What a bucket says is not there must not be there twice.
+		w.sure = true
+		return Pending, false, nil
 	}
 	fx := state.Effects{ClearDirty: w.full, ClearLease: !w.full}
 	if until, live := lastLease(s.Row); live { // somebody has to see what becomes of it, and abort its upload

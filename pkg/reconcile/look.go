@@ -109,6 +109,16 @@ func newLooked() looked {
 	return looked{seen: map[string]plan.Observation{}, unknown: map[string]bool{}, why: map[string]string{}, invalid: map[string]bool{}}
 }
 
+// nothing reports that whoever was asked answered, and has nothing.
+func (l *looked) nothing() bool {
+	for _, o := range l.seen {
+		if o.Print.Present {
+			return false
+		}
+	}
+	return len(l.unknown) == 0
+}
+
 func (l *looked) add(name string, o *plan.Observation, err error) {
 	if err != nil {
 		l.unknown[name], l.why[name] = true, err.Error()

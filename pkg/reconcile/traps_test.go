@@ -283,3 +283,22 @@ func TestWhatCanNotWorkIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A bucket that says once that a key is not there, while a notification says that it was written, is asked again: nobody else
+// would come back to the key.
+func TestAbsenceThatANotificationContradictsIsLookedAtTwice(t *testing.T) {
+	everywhere(t, "ab", func(t *testing.T, r *rig) {
+		h := written("b", r.put("b", "new"))
+		lies := map[object.Op]int{object.OpOpen: 1, object.OpStat: 1}
+		r.sites["b"].before = func(o object.Op, k string) error {
+			if k == key && lies[o] > 0 {
+				lies[o]--
+				return errkind.New(errkind.NotFound, "no such key, it says")
+			}
+			return nil
+		}
+		r.sync(h)
+		r.rest()
+		r.wantAll("new")
+	})
+}
