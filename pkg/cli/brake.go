@@ -108,13 +108,13 @@ func brakeLine(w io.Writer, b pipeline.Brake) {
 	case "paused":
 		fmt.Fprintf(w, "DELETES ARE PAUSED since %s. %d wait. `bucketmesh brake resume` ends that.\n", when(b.Since), b.Waiting)
 	default:
-		fmt.Fprintf(w, "Deletes are carried on. %d wait a moment.\n", b.Waiting)
+		fmt.Fprintf(w, "Deletes are carried on, unless they are too many. %d wait a moment.\n", b.Waiting)
 	}
 }
 
 func brakeTable(w io.Writer, b pipeline.Brake) {
 	if b.Done != nil {
-		doneLine(w, *b.Done)
+		doneLine(w, *b.Done, "There was nothing to do: no delete is held.")
 	}
 	brakeLine(w, b)
 	fmt.Fprintln(w)
@@ -138,9 +138,9 @@ func brakeTable(w io.Writer, b pipeline.Brake) {
 }
 
 // doneLine says what became of how many keys, and why some are left over.
-func doneLine(w io.Writer, d worker.Done) {
+func doneLine(w io.Writer, d worker.Done, nothing string) {
 	if len(d.By) == 0 {
-		fmt.Fprintln(w, "There was nothing to do.")
+		fmt.Fprintln(w, nothing)
 	}
 	for _, what := range slices.Sorted(maps.Keys(d.By)) {
 		fmt.Fprintf(w, "%d %s\n", d.By[what], what)
@@ -202,7 +202,10 @@ func (a *App) undelete() *cobra.Command {
 				if sel.Dry {
 					fmt.Fprintln(w, "Nothing was done; this is what would be.")
 				}
-				doneLine(w, r.Done)
+				doneLine(w, r.Done, "There was nothing to do: nothing of it is kept as deleted.")
+				if len(r.Objects) == 0 {
+					return
+				}
 				row(w, "WHAT", "BYTES", "REMOVED", "KEPT AT", "WRITTEN AT", "KEY")
 				for _, u := range r.Objects {
 					row(w, u.What, number(u.Size), when(u.Removed), u.From, u.At, visible(u.Key))

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
@@ -139,6 +140,24 @@ func (a *App) explain(err error, code Code, command string) {
 	}
 }
 
+// flagError says what a flag takes, in place of the parser's own words.
+func flagError(err error) error {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	want := "it takes " + bad.GetFlag().Value.Type()
+	switch bad.GetFlag().Value.Type() {
+	case "int", "int64":
+		want = "write a whole number"
+	case "duration":
+		want = "write a duration, such as 90s, 15m or 2h"
+	case "bool":
+		want = "write true or false, or the flag alone"
+	}
+	return fmt.Errorf("the flag --%s can't be %q: %s", bad.GetFlag().Name, bad.GetValue(), want)
+}
+
 // Root is the tree of commands.
 func (a *App) Root() *cobra.Command {
 	root := &cobra.Command{
@@ -152,7 +171,7 @@ func (a *App) Root() *cobra.Command {
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	var level string
 	root.PersistentFlags().StringVar(&level, "log-level", "", "debug, info, warn or error; the log is JSON on standard error (default warn; info for up)")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) (err error) {

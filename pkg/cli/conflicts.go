@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
@@ -60,7 +61,7 @@ func (a *App) conflictsList() *cobra.Command {
 			return out.print(a.Out, found, func(w io.Writer) {
 				row(w, "ID", "DETECTED", "STATE", "DEADLINE", "POLICY", "WINNER AT", "VERSIONS", "KEY")
 				for _, c := range found {
-					row(w, c.ID, when(c.Detected), c.State, when(c.Deadline), c.Policy, c.WinnerAt, number(versions(&c)), visible(c.Key))
+					row(w, c.ID, when(c.Detected), c.State, when(c.Deadline), c.Policy, winnerAt(&c), number(versions(&c)), visible(c.Key))
 				}
 			})
 		})
@@ -70,6 +71,14 @@ func (a *App) conflictsList() *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 100, limitUsage)
 	cmd.Flags().BoolVar(&open, "unresolved", false, "only those that are not decided yet: detected, pending and merging")
 	return cmd
+}
+
+// winnerAt is the replica that holds the winner. A merge is of none of them.
+func winnerAt(c *state.Conflict) string {
+	if len(c.Winner.Sources) > 0 {
+		return "merged"
+	}
+	return c.WinnerAt
 }
 
 // versions are all that took part.
@@ -93,7 +102,10 @@ func (a *App) conflictsShow() *cobra.Command {
 		return at.withState(cmd.Context(), a, func(group string, s state.Store, _ audit.Log) error {
 			c, err := s.Conflict(cmd.Context(), group, args[0])
 			if err != nil {
-				return fmt.Errorf("show conflict: %w: `bucketmesh conflicts list` shows which there are", err)
+				if errkind.Is(err, errkind.NotFound) {
+					return errkind.New(errkind.NotFound, "show conflict: the group %s has no conflict %q: `bucketmesh conflicts list` shows which it has", group, args[0])
+				}
+				return fmt.Errorf("show conflict: %w", err)
 			}
 			return out.print(a.Out, c, func(w io.Writer) { conflictTable(w, &c, at.data, time.Now()) })
 		})
@@ -200,7 +212,11 @@ func inDir(dir string) string {
 }
 
 func versionRow(w io.Writer, role string, v version.Version, kept string) {
-	row(w, role, string(v.ID), v.Origin, stamp(v), what(v), digest(v), kept)
+	origin := v.Origin
+	if len(v.Sources) > 0 {
+		origin = "" // it was written by nobody, at no replica
+	}
+	row(w, role, string(v.ID), origin, stamp(v), what(v), digest(v), kept)
 }
 
 func stamp(v version.Version) string {

@@ -69,7 +69,7 @@ func (p *place) group() (*config.Group, error) {
 	g, err := pipeline.LoadGroup(p.data)
 	switch {
 	case errkind.Is(err, errkind.NotFound):
-		return nil, withCode(Misconfigured, fmt.Errorf("%s is no data directory of bucketmesh: no document is in it; name the document with -f", p.data))
+		return nil, withCode(Misconfigured, fmt.Errorf("%s is no data directory of bucketmesh: no document is in it; name the --data of `bucketmesh up`", p.data))
 	case errkind.Is(err, errkind.PermissionDenied):
 		return nil, fmt.Errorf("%w: run it as the user of `bucketmesh up`", err)
 	}

@@ -113,6 +113,10 @@ type Conflict struct {
 
 	Versions []ConflictVersion `json:"versions,omitempty"` // pending: what is to be decided
 	Deadline time.Time         `json:"deadline,omitzero"`  // pending: then the fallback of the rule decides
+
+	// Again is not told. It makes the id that of another event, where the same is announced once more on purpose: a broker drops what
+	// has the id of an event that it had a moment ago.
+	Again time.Time `json:"-"`
 }
 
 // ConflictVersion is one of the versions that are in conflict.

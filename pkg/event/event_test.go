@@ -366,6 +366,11 @@ func TestOwnEventsOfARetryHaveTheSameID(t *testing.T) {
 	if err1 != nil || err2 != nil || err3 != nil || a.ID() != b.ID() || a.ID() == r.ID() || a.Source() != "https://x/y" {
 		t.Error(err1, err2, err3, a.ID(), b.ID(), r.ID())
 	}
+	c.Again = at
+	asked, err := event.NewConflict(event.ConflictDetected, "https://x/y", c, at)
+	if err != nil || asked.ID() == b.ID() || string(asked.Data()) != string(b.Data()) {
+		t.Error("announced once more on purpose, but not as another event:", err, asked.ID())
+	}
 	if got, err := event.ConflictOf(a); err != nil || got.ID != "1" {
 		t.Error(got, err)
 	}

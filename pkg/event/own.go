@@ -28,13 +28,16 @@ func NewSync(typ, source string, s Sync) (cloudevents.Event, error) {
 }
 
 // NewConflict makes a conflict.* event; source "" is GroupSource(c.Group). Its id follows from the type and from what c
-// says (group, key, conflict id, heads, winner). The event's time is at.
+// says (group, key, conflict id, heads, winner), and from c.Again. The event's time is at.
 func NewConflict(typ, source string, c Conflict, at time.Time) (cloudevents.Event, error) {
 	if !strings.HasPrefix(typ, Prefix+"conflict.") {
 		return cloudevents.Event{}, errkind.New(errkind.Invalid, "make conflict event: type %q", typ)
 	}
-	id := digest(append([]string{typ, c.Group, c.Key, c.ID, c.Winner}, slices.Sorted(slices.Values(c.Heads))...)...)
-	return own(typ, source, c.Group, c.Key, id, at, c)
+	parts := append([]string{typ, c.Group, c.Key, c.ID, c.Winner}, slices.Sorted(slices.Values(c.Heads))...)
+	if !c.Again.IsZero() {
+		parts = append(parts, "again", c.Again.UTC().Format(time.RFC3339Nano))
+	}
+	return own(typ, source, c.Group, c.Key, digest(parts...), at, c)
 }
 
 // NewGuard makes a guard.tripped event; source "" is GroupSource(g.Group). Its id follows from the guard and from when it

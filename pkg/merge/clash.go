@@ -86,17 +86,20 @@ func (c *Clash) Error() string {
 			break
 		}
 		b.WriteString([]string{" ", "; "}[min(i, 1)] + p.where())
-		for j, v := range p.Values {
-			b.WriteString([]string{": ", ", "}[min(j, 1)])
-			if v.Sides == nil {
-				b.WriteString("was ")
-			}
+		separator, was := ": ", ""
+		for _, v := range p.Values {
+			said := v.Text
 			if v.Gone {
-				b.WriteString("nothing")
+				said = "nothing"
+			}
+			if v.Sides == nil {
+				was = " (was " + said + ")"
 				continue
 			}
-			b.WriteString(v.Text)
+			b.WriteString(separator + said)
+			separator = ", "
 		}
+		b.WriteString(was)
 	}
 	if more := c.More + max(0, len(c.Places)-maxShown); more > 0 {
 		fmt.Fprintf(&b, "; and %d more", more)

@@ -266,11 +266,24 @@ func TestWebhookDecides(t *testing.T) {
 			if !strings.Contains(rec.Reason, c.why) || rec.State != state.ConflictResolved {
 				t.Errorf("record %+v", rec)
 			}
+			if last := lastTold(r); c.why == "nobody decided" && last.Again.IsZero() { // a broker would drop it: the same was told at first
+				t.Errorf("the conflict was not announced again: %+v", last)
+			}
 			if c.judge != nil && (len(c.judge.asked) == 0 || len(c.judge.asked) > 6 || len(c.judge.asked[0].Versions) != 2) {
 				t.Errorf("asked %d times", len(c.judge.asked))
 			}
 		})
 	}
+}
+
+// lastTold is what was announced last of a conflict that waits.
+func lastTold(r *rig) (last event.Conflict) {
+	for _, e := range r.events {
+		if e.typ == event.ConflictDetected {
+			last = e.data.(event.Conflict)
+		}
+	}
+	return last
 }
 
 // Tried on paper, nothing changes.

@@ -62,12 +62,17 @@ func (w *work) weigh(ctx context.Context, s *plan.Step) (v guard.Verdict, err er
 	return v, nil
 }
 
-// unhold forgets a held delete whose key has something else to do by now: a user wrote it again.
-func (w *work) unhold(ctx context.Context, s *plan.Step) error {
+// unhold forgets a held delete whose key has something else to do by now: a user wrote it again. look is true if all replicas
+// have to be looked at before: the dirty entry that says "held" goes only then.
+func (w *work) unhold(ctx context.Context, s *plan.Step) (look bool, err error) {
 	if !s.Row.Held || s.Action == plan.Identify || s.Action != plan.Conflict && w.target(s).Kind == version.Delete {
-		return nil
+		return false, nil
 	}
-	return w.release(ctx, s)
+	if !w.full {
+		w.full = true
+		return true, nil
+	}
+	return false, w.release(ctx, s)
 }
 
 func (w *work) release(ctx context.Context, s *plan.Step) error {

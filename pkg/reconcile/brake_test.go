@@ -282,3 +282,20 @@ func TestHeldDeleteThatUsersDidEverywhere(t *testing.T) {
 		t.Errorf("brake %+v, revision %d", b, r.row().Rev)
 	}
 }
+
+// A user who writes the key again where it was deleted ends the hold, and nothing says "held" any more.
+func TestHeldDeleteThatAUserTookBack(t *testing.T) {
+	r := newRig(t, options{names: "ab", brake: &guard.Limits{Within: time.Hour}})
+	r.everyone("one")
+	r.delete("a")
+	r.wantSync(r.deleted("a"), reconcile.Pending)
+	if d := r.wantDirty(true); !strings.Contains(d.Reason, "held by the delete brake") {
+		t.Errorf("dirty entry %+v", d)
+	}
+	r.wantSync(written("a", r.put("a", "again")), reconcile.Settled)
+	r.wantDirty(false)
+	r.wantAll("again")
+	if b := r.weighed(); b.Waiting != 0 || r.row().Held {
+		t.Errorf("brake %+v, row held: %v", b, r.row().Held)
+	}
+}

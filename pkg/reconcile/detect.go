@@ -37,9 +37,11 @@ func (w *work) detect(ctx context.Context, s plan.Step) (Outcome, bool, error) {
 			Conflicts: append(w.supersede(ctx, &s.Row, rec.ID), rec), Dirty: &rec.Deadline, Reason: rec.Reason,
 		}, Conflicted)
 	}
-	e, err := w.cfg.Announce(event.ConflictDetected, event.Conflict{
-		Group: w.cfg.Group, Key: w.key, ID: rec.ID, Heads: ids(s.Heads), Policy: rec.Policy,
-	})
+	told := event.Conflict{Group: w.cfg.Group, Key: w.key, ID: rec.ID, Heads: ids(s.Heads), Policy: rec.Policy}
+	if rec.State == state.ConflictPending { // it is time to ask again, or for the fallback: the resolver has to hear of it anew
+		told.Again = now
+	}
+	e, err := w.cfg.Announce(event.ConflictDetected, told)
 	if err != nil {
 		return Pending, false, fmt.Errorf("announce conflict: %w", err)
 	}

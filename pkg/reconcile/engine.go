@@ -266,7 +266,7 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 		}
 		s.Changed = s.Changed || len(s.Row.Told) != len(row.Told)
 	}
-	if err := w.unhold(ctx, &s); err != nil {
+	if look, err := w.unhold(ctx, &s); look || err != nil {
 		return Pending, false, err
 	}
 	switch s.Action {

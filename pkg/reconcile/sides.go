@@ -61,7 +61,7 @@ func (e *Engine) Sides(ctx context.Context, id string, limit int64) (all Sides, 
 			return all, err
 		}
 	}
-	all.Base.Why = "what the versions have in common is not known any more, or too large"
+	all.Base.Why = "the key was new, or what the versions have in common is not known any more, or too large"
 	if len(c.ranked) > 0 {
 		found, err := c.base(ctx)
 		if err != nil {

@@ -52,7 +52,7 @@ func (e *Engine) Try(ctx context.Context, key string) (Proposal, error) {
 		p.Heads = append(p.Heads, Side{Version: *h.Version, Replica: h.Replica, Where: key})
 	}
 	if len(c.heads) < 2 {
-		p.Reason = "the replicas hold the same, or fewer than two of them hold anything: there is nothing to decide"
+		p.Reason = nothingToDecide(len(p.Heads))
 		return p, nil
 	}
 	c.verdict = policy.Decide(c.rule, c.ranked, len(e.members))
@@ -115,4 +115,11 @@ func apart(row *state.Row, members []plan.Member, seen map[string]plan.Observati
 		row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
 	}
 	return heads
+}
+
+func nothingToDecide(heads int) string {
+	if heads == 0 {
+		return "no replica is known to hold anything: there is nothing to decide"
+	}
+	return "the replicas hold the same, or only one of them holds anything: there is nothing to decide"
 }

@@ -210,7 +210,9 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 			}
 		}
 		if progress != nil {
-			d.All = max(d.All, d.Keys+1)
+			if d.All = d.Keys; last != nil {
+				d.All++
+			}
 			progress(d)
 		}
 		if len(page) < sweepPage {
