@@ -38,6 +38,9 @@ type Judge interface {
 	Ask(ctx context.Context, rule config.ConflictRule, q event.Conflict) (winner version.ID, reason string, err error)
 }
 
+// askAtLeast is how long a webhook that has not decided is left alone, at most.
+const askAtLeast = 10 * time.Minute
+
 // ask is line 4 where somebody outside decides. waits means that the conflict stays as it is for now; otherwise the verdict says
 // who wins, by decision or, after the deadline, by the fallback.
 func (c *clash) ask(ctx context.Context) (waits, again bool, err error) {
@@ -66,7 +69,9 @@ func (c *clash) ask(ctx context.Context) (waits, again bool, err error) {
 			c.choose(winner, reason)
 			return false, false, nil
 		}
-		if next := now.Add(c.cfg.AskEvery); next.Before(deadline) {
+		// The longer it has waited, the less often it is asked: each question is an event, and on record.
+		every := max(c.cfg.AskEvery, min(now.Sub(c.rec.Detected)/2, askAtLeast))
+		if next := now.Add(every); next.Before(deadline) {
 			due = next
 		}
 	}

@@ -76,7 +76,7 @@ type Config struct {
 	Passes        int           // times around line 1 in one call; default 8
 	BackoffMin    time.Duration // first delay of a key that could not be finished; default 2 s
 	BackoffMax    time.Duration // default 5 min
-	AskEvery      time.Duration // between two questions to a webhook that has not decided; default 15 s
+	AskEvery      time.Duration // between the first questions to a webhook that has not decided; default 15 s
 	LockWait      time.Duration // for another call on the same key in this process; default 2 s
 
 	Mutant plan.Mutant // a seeded fault; only tests set it

@@ -210,7 +210,7 @@ func (w *Worker) Undelete(ctx context.Context, sel Select, each func(reconcile.U
 			}
 		}
 		if progress != nil {
-			if d.All = d.Keys; last != nil {
+			if d.All = d.Keys; len(ofKey) > 0 {
 				d.All++
 			}
 			progress(d)
