@@ -293,3 +293,19 @@ func TestR7DoubtfulContentDoesNotOutrankItsSuccessor(t *testing.T) {
 	r.rest()
 	r.wantAll("edit")
 }
+
+// Two replicas have objects with our nonces, and nobody knows what we had written there. One is a user's edit of it: once the contents
+// were read, only the other one is supposed to be ours.
+func TestR7AnEditOfDoubtfulContentOutranksIt(t *testing.T) {
+	r := newRig(t, options{names: "abc", part: 4})
+	r.sites["b"].skew = time.Hour
+	original := putInParts(t, r, "c", "ori", "ginal")
+	r.sites["b"].after = once(object.OpComplete, crashed)
+	r.untilCrash(func() { r.sync(written("c", original)) })
+	r.want("a", "original")
+	r.want("b", "original")
+	nonce := r.stat("a").Metadata[reconcile.MetaNonce]
+	r.put("a", "editedit", driver.Properties{Metadata: map[string]string{reconcile.MetaNonce: nonce}})
+	r.rest()
+	r.wantAll("editedit")
+}

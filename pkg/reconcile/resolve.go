@@ -98,7 +98,7 @@ func (e *Engine) clash(ctx context.Context, key string) (*clash, error) {
 func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
 	out := make([]policy.Head, 0, len(heads))
 	for _, id := range heads {
-		h := policy.Head{Version: plan.Lookup(row, id), Writable: true}
+		h := policy.Head{Version: believed(row, plan.Lookup(row, id)), Writable: true}
 		for _, m := range e.members {
 			if r, ok := row.Replicas[m.Name]; ok && plan.Effective(r) == id {
 				h.Replicas = append(h.Replicas, m.Name)
@@ -113,6 +113,22 @@ func (e *Engine) policyHeads(row *state.Row, heads []version.ID) []policy.Head {
 		out = append(out, h)
 	}
 	return out
+}
+
+// believed is a version whose lineage is not known to be wrong. An object with our nonce is supposed to hold what we were writing
+// while nobody knows what that was; once both contents are known, and differ, it was a user's edit of it, and nobody else has seen that.
+func believed(row *state.Row, v *version.Version) *version.Version {
+	for _, u := range row.Versions {
+		if v.Lineage == nil || u.ID == v.ID || u.Kind != v.Kind || !u.Vector.LessEqual(v.Lineage) || !v.Lineage.LessEqual(u.Vector) {
+			continue
+		}
+		if u.MetaHash != v.MetaHash || u.Content.Compare(v.Content) == version.Different {
+			w := *v
+			w.Lineage = nil
+			return &w
+		}
+	}
+	return v
 }
 
 // settle is line 4; again means that somebody else changed the row meanwhile.
