@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -44,6 +45,7 @@ type Config struct {
 	Client    *http.Client                // one of its own, without redirects
 	Timeout   time.Duration               // DefaultTimeout
 	Now       func() time.Time            // time.Now
+	Logger    *slog.Logger                // told of questions that were not answered; discarded if nil
 }
 
 // Judge asks webhooks.
@@ -56,6 +58,9 @@ func New(cfg Config) *Judge {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Client == nil {
 		cfg.Client = &http.Client{
@@ -76,8 +81,16 @@ type verdict struct {
 	Reason   string `json:"reason"`
 }
 
-// Ask implements reconcile.Judge.
+// Ask implements reconcile.Judge. The conflict waits whatever comes of it, so an operator is told here that a webhook fails.
 func (j *Judge) Ask(ctx context.Context, rule config.ConflictRule, q event.Conflict) (version.ID, string, error) {
+	winner, reason, err := j.ask(ctx, rule, q)
+	if err != nil {
+		j.cfg.Logger.WarnContext(ctx, "webhook gave no verdict; it is asked again until the deadline", "conflict", q.ID, "key", q.Key, "deadline", q.Deadline, "error", err)
+	}
+	return winner, reason, err
+}
+
+func (j *Judge) ask(ctx context.Context, rule config.ConflictRule, q event.Conflict) (version.ID, string, error) {
 	secret, ok := j.cfg.LookupEnv(rule.SecretVariable())
 	if !ok || secret == "" {
 		return "", "", errkind.New(errkind.Unauthenticated, "ask webhook: %s is not set", rule.SecretVariable())

@@ -112,7 +112,7 @@ func (p *Pipeline) start(ctx context.Context) error {
 	p.worker, err = worker.Open(ctx, worker.Options{
 		Group: p.opts.Group, Store: p.store, Sink: p.broker, Openers: p.opts.Openers, LookupEnv: p.opts.LookupEnv,
 		Logger: p.log, Telemetry: p.opts.Telemetry, Probe: p.opts.Probe, Published: p.watch.tell, Ledger: p.ledger,
-		Judge: judge.New(judge.Config{LookupEnv: p.opts.LookupEnv}),
+		Judge: judge.New(judge.Config{LookupEnv: p.opts.LookupEnv, Logger: p.log}),
 		Trace: p.opts.Trace, Lease: p.opts.Lease,
 	})
 	if err != nil {
