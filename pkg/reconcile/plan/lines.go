@@ -131,7 +131,7 @@ func Merge(row state.Row, heads []version.ID, content version.Content, metaHash 
 		if len(u.MayFollow) > 0 {
 			v.MayFollow = v.MayFollow.Join(u.MayFollow)
 		}
-		v.Sources = append(append(v.Sources, u.ContentVector()), u.Sources...)
+		v.Sources = minimal(append(append(v.Sources, u.ContentVector()), u.Sources...))
 		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)
 		if i == 0 || u.HLC < v.HLC {
 			v.HLC = u.HLC
@@ -140,6 +140,19 @@ func Merge(row state.Row, heads []version.ID, content version.Content, metaHash 
 	v.Vector = v.Vector.With(version.Synchronizer, dot)
 	row.Versions[id] = v
 	return row, id
+}
+
+// minimal leaves out the vectors that follow another one of them: whoever has seen those has seen these. So the sources of merges of
+// merges stay few.
+func minimal(all []version.Vector) []version.Vector {
+	var least []version.Vector
+	for i, v := range all {
+		follows := slices.ContainsFunc(all[:i], func(w version.Vector) bool { return w.LessEqual(v) }) || slices.ContainsFunc(all[i+1:], func(w version.Vector) bool { return w.Before(v) })
+		if !follows {
+			least = append(least, v)
+		}
+	}
+	return least
 }
 
 // Gone reports that the key is absent on every replica, confirmed, and that nobody is about to write it.

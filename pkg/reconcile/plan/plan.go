@@ -188,7 +188,7 @@ func (p *planner) join(heads []version.ID) version.ID {
 		if len(u.MayFollow) > 0 {
 			v.MayFollow = v.MayFollow.Join(u.MayFollow)
 		}
-		v.Sources = append(v.Sources, u.Sources...)
+		v.Sources = minimal(append(v.Sources, u.Sources...))
 		v.Content = v.Content.Merge(u.Content)
 		v.ProviderTime = max(v.ProviderTime, u.ProviderTime)
 	}
