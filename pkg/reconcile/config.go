@@ -88,4 +88,3 @@ type Point struct {
 	Version *version.Version
 	Nonce   string
 }
-
