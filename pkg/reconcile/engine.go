@@ -153,6 +153,7 @@ func (w *work) closeBody() {
 // pass is once around the algorithm. It returns done, or wants another pass (goto 1).
 func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	w.cfg.Trace(Point{Line: "1", Key: w.key})
+	w.lookedUp = false                                   // what an earlier pass saw may not have been stored
 	row, err := w.cfg.Store.Get(ctx, w.cfg.Group, w.key) // line 1
 	if err != nil {
 		return Pending, false, fmt.Errorf("read row: %w", err)

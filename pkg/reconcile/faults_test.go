@@ -309,3 +309,30 @@ func TestR7AnEditOfDoubtfulContentOutranksIt(t *testing.T) {
 	r.rest()
 	r.wantAll("editedit")
 }
+
+// The version that a notification told of was seen, but the row changed before that was stored, and the write that changed it hid the
+// version: it was not looked up.
+func TestR6WhatWasSeenAndNotStoredIsNotLookedUp(t *testing.T) {
+	r := newRig(t, options{names: "ab", bucket: mem.Config{Versioned: true}})
+	r.everyone("base")
+	other := written("b", r.put("b", "new"))
+	hidden := written("a", r.put("a", "base", driver.Properties{Metadata: map[string]string{"color": "blue"}}))
+	second := r.newEngine(r.order...)
+	r.sites["a"].after = once(object.OpOpen, func() error {
+		_, err := second.Reconcile(t.Context(), key, other, 0)
+		return err
+	})
+	fails := 1
+	r.sites["a"].before = func(o object.Op, _ string) error {
+		if o == object.OpVersions && fails > 0 {
+			fails--
+			return unavailable()
+		}
+		return nil
+	}
+	r.wantSync(hidden, reconcile.Pending)
+	r.want("a", "new")
+	r.rest()
+	r.wantAll("new")
+	r.wantCopies("base")
+}
