@@ -32,6 +32,9 @@ func (w *work) recoverHidden(ctx context.Context, before, after *state.Row, l lo
 		if t := w.toldOf(before, after, m.Name); t != "" && !slices.Contains(told, t) {
 			told = append(told, t)
 		}
+		if late := w.lateWriteOver(before, after, m.Name); late != "" && !slices.Contains(told, late) {
+			told = append(told, late)
+		}
 		if look || len(told) > 0 {
 			if err := w.recoverAt(ctx, m.Name, after, over, look, told); err != nil {
 				return fmt.Errorf("recover what was replaced at %s: %w", m.Name, err)
@@ -130,6 +133,19 @@ func (w *work) suspect(before, after *state.Row, name string) (over string, look
 	h := w.hint
 	told := h != nil && h.Replica == name && h.Kind == Written && h.VersionID != "" && h.VersionID != is.Print.VersionID && h.VersionID != is.Over
 	return is.Over, adopted || told
+}
+
+// lateWriteOver is the version that the row knew, if what is there now has a nonce of ours that no intent has. Where a driver stands in for conditions,
+// that may be a write of ours that landed on a user's and stood still until its intent had ended: nobody took it back.
+func (w *work) lateWriteOver(before, after *state.Row, name string) string {
+	was, is, caps := before.Replicas[name].Print, after.Replicas[name].Print, w.sites[name].Capabilities()
+	switch {
+	case !slices.Contains([]driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}, driver.GuardMarker):
+	case is.Nonce == "" || is.Nonce == was.Nonce || hasIntent(*before, is.Nonce):
+	default:
+		return was.VersionID
+	}
+	return ""
 }
 
 // toldOf is the version that the hint tells of, if the row knew nothing of it before and it is not the current one.
