@@ -164,13 +164,27 @@ func (w *work) revocable(name string, row state.Row, o *plan.Observation) error 
 		if o == nil || w.cfg.Mutant == plan.Revocable || it.Replica != name || slices.Contains(w.returned, it.Nonce) || !w.cfg.Clock.Now().Before(it.LeaseUntil) {
 			continue
 		}
-		put := o.Print.Present && o.Print.Nonce == it.Nonce && slices.Contains([]driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}, driver.GuardMarker)
+		put := o.Print.Present && o.Print.Nonce == it.Nonce && stoodIn(caps)
 		removed := !o.Print.Present && plan.Lookup(&row, it.Version).Kind == version.Delete && caps.DeleteGuard == driver.GuardMarker
 		if put || removed {
 			return errkind.New(errkind.Conflict, "a write is there that its writer may take back until %s", it.LeaseUntil)
 		}
 	}
 	return nil
+}
+
+// stoodIn says that a driver stands in for conditions of writes: what it wrote against one is there until it takes it back.
+func stoodIn(caps driver.Capabilities) bool {
+	return slices.Contains([]driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}, driver.GuardMarker)
+}
+
+// able are the members with what their buckets can do by now: one that was down at first is probed later.
+func (w *work) able() []plan.Member {
+	members := slices.Clone(w.members)
+	for i, m := range members {
+		members[i].Late = stoodIn(w.sites[m.Name].Capabilities())
+	}
+	return members
 }
 
 // lookHinted is the fast path: the pinned read of the bytes to be copied confirms the hint by itself.

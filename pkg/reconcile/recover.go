@@ -140,7 +140,7 @@ func (w *work) suspect(before, after *state.Row, name string) (over string, look
 func (w *work) lateWriteOver(before, after *state.Row, name string) string {
 	was, is, caps := before.Replicas[name].Print, after.Replicas[name].Print, w.sites[name].Capabilities()
 	switch {
-	case !slices.Contains([]driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}, driver.GuardMarker):
+	case !stoodIn(caps):
 	case is.Nonce == "" || is.Nonce == was.Nonce || hasIntent(*before, is.Nonce):
 	default:
 		return was.VersionID

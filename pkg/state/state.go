@@ -29,6 +29,7 @@ type Row struct {
 	Intents  []Intent                        `json:"intents,omitempty"`
 	Pending  string                          `json:"conflict,omitempty"` // id of a conflict that was detected and is not resolved yet
 	Told     []Told                          `json:"told,omitempty"`     // versions that still have to be looked up
+	Late     []Late                          `json:"late,omitempty"`     // writes of ours that may yet land although their intents ended
 	Held     bool                            `json:"held,omitempty"`     // a delete of the key waits for the delete brake
 
 	// DirtyMark names the key's dirty entry as Get saw it; 0: there was none. It is not part of the row: Rows leaves it 0
@@ -55,6 +56,17 @@ type Replica struct {
 type Told struct {
 	Replica   string `json:"r"`
 	VersionID string `json:"ver"`
+}
+
+// Late is a write of ours whose intent a user's write has ended, at a replica where a driver stands in for conditions: until its lease
+// ends it may land on that user's write, and be taken back some time later or, after a crash, never.
+type Late struct {
+	Replica  string          `json:"r"`
+	Nonce    string          `json:"nonce"`
+	Until    time.Time       `json:"lease"`
+	Lineage  version.Vector  `json:"lineage"` // of the content that it brings
+	Content  version.Content `json:"content"`
+	MetaHash string          `json:"meta,omitempty"`
 }
 
 // Fingerprint detects change. A write is guarded by Tag alone.

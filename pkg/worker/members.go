@@ -121,7 +121,8 @@ func (w *Worker) forgetAt(ctx context.Context, row state.Row, names []string) er
 		maps.DeleteFunc(next.Replicas, func(name string, _ state.Replica) bool { return slices.Contains(names, name) })
 		// What was told of them nobody will look up, and a row that waits for it never goes.
 		next.Told = slices.DeleteFunc(next.Told, func(t state.Told) bool { return slices.Contains(names, t.Replica) })
-		if len(next.Replicas) == len(row.Replicas) && len(next.Told) == len(row.Told) {
+		next.Late = slices.DeleteFunc(next.Late, func(l state.Late) bool { return slices.Contains(names, l.Replica) })
+		if len(next.Replicas) == len(row.Replicas) && len(next.Told) == len(row.Told) && len(next.Late) == len(row.Late) {
 			return nil
 		}
 		plan.Prune(&next)

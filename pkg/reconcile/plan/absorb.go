@@ -44,6 +44,10 @@ func (p *planner) absorb() (need []string) {
 			p.userVersion(m, r, o)
 		}
 	}
+	p.row.Late = slices.DeleteFunc(p.row.Late, func(l state.Late) bool { // not worth a commit of its own
+		_, seen := p.Seen[l.Replica]
+		return seen && !p.LookedAt.Before(l.Until)
+	})
 	return need
 }
 
@@ -224,13 +228,45 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 		// It may be the very content that we were writing. Whoever overwrote that one at its origin must not lose to it.
 		v.Lineage = p.version(ours).ContentVector()
 	}
+	if late := p.late(m.Name, o); late != nil {
+		v.Lineage = late.Lineage
+	}
 	p.row.Versions[id] = v
 	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
 	p.changed = true
 	// Whatever we were about to write there was conditional on a state that is gone. From now on an object with the nonce
 	// of such an intent is a user's restore or copy of ours; should a late write of ours land after all, because the
 	// replica became absent again (absence has no generation, R2), it is taken for a user's: a false conflict, no loss.
+	if m.Late {
+		p.rememberLate(m.Name)
+	}
 	p.dropIntents(m.Name, func(state.Intent) bool { return true })
+}
+
+// maxLate bounds Row.Late: the oldest are forgotten.
+const maxLate = 16
+
+// rememberLate notes the writes at a replica whose intents are about to end and that may yet land.
+func (p *planner) rememberLate(replica string) {
+	for _, it := range p.row.Intents {
+		if v := p.version(it.Version); it.Replica == replica && v.Kind == version.Put && !p.ended(it) {
+			p.row.Late = append(p.row.Late, state.Late{
+				Replica: replica, Nonce: it.Nonce, Until: it.LeaseUntil, Lineage: v.ContentVector(), Content: v.Content, MetaHash: v.MetaHash,
+			})
+		}
+	}
+	p.row.Late = p.row.Late[max(len(p.row.Late)-maxLate, 0):]
+}
+
+// late is the late write of ours that an object may be. It may as well be a user's restore of what we had written earlier: so it counts
+// as a user's, with the lineage of the content that it brings, and whoever has overwritten that content must not lose to it.
+func (p *planner) late(replica string, o Observation) *state.Late {
+	for i, l := range p.row.Late {
+		if l.Replica == replica && o.Print.Present && o.Print.Nonce == l.Nonce && o.Print.MetaHash == l.MetaHash && l.Content.Compare(o.Content) != version.Different {
+			return &p.row.Late[i]
+		}
+	}
+	return nil
 }
 
 // ended reports that an intent's writer can't write any more: the lease ended before we looked, or it is our own request

@@ -13,6 +13,7 @@ import (
 type Member struct {
 	Name     string
 	Writable bool // users may write here (mode ReadWrite)
+	Late     bool // a driver stands in for conditions: what it wrote against one is there until it is taken back
 }
 
 // View is all that Plan may know beside the row.

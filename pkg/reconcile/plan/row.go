@@ -24,7 +24,7 @@ func Clone(row state.Row) state.Row {
 	if row.Counters == nil {
 		row.Counters = version.Vector{}
 	}
-	row.Intents, row.Told = slices.Clone(row.Intents), slices.Clone(row.Told)
+	row.Intents, row.Told, row.Late = slices.Clone(row.Intents), slices.Clone(row.Told), slices.Clone(row.Late)
 	return row
 }
 
