@@ -7,6 +7,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
+	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 )
 
@@ -143,4 +144,31 @@ func TestExpiryOfWhatNobodyElseHas(t *testing.T) {
 	r.sites["b"].before = nil
 	r.rest()
 	r.wantAll(absent)
+}
+
+// Who still had what expired at the others may leave the group: then it is nowhere, which is a delete like any other, and the
+// key is free again.
+func TestExpiryOfWhatOnlyALeaverHad(t *testing.T) {
+	r := newRig(t, options{names: "abc", keepExpired: true})
+	r.everyone("one")
+	for _, at := range []string{"a", "b"} {
+		r.delete(at)
+		r.sync(r.expired(at))
+		r.wantStatus(at, state.StatusEvicted)
+	}
+	row := plan.Clone(r.row())
+	delete(row.Replicas, "c")
+	if _, err := r.store.Commit(t.Context(), row, state.Effects{}); err != nil {
+		t.Fatal(err)
+	}
+	r.order = []string{"a", "b"}
+	r.engine = r.newEngine(r.order...)
+	r.sync(nil)
+	r.rest()
+	if r.row().Rev != 0 {
+		t.Errorf("the row stays: %+v", r.row())
+	}
+	r.sync(written("a", r.put("a", "two")))
+	r.rest()
+	r.wantAll("two")
 }

@@ -43,7 +43,7 @@ func (w *work) quarantine(ctx context.Context, s *plan.Step) error {
 	for _, id := range order {
 		name := at[id]
 		r := state.Removed{
-			ID: removedID(w.cfg.Group, w.key, id), Group: w.cfg.Group, Key: w.key, Version: *plan.Lookup(&s.Row, id), Replica: name,
+			ID: removedID(w.cfg.Group, w.key, id, name), Group: w.cfg.Group, Key: w.key, Version: *plan.Lookup(&s.Row, id), Replica: name,
 			When: now, Expires: now.Add(w.cfg.Quarantine),
 		}
 		if w.keepsVersion(&s.Row, name) {
@@ -104,9 +104,10 @@ func (w *work) setAsideFailed(ctx context.Context, s plan.Step, err error) (Outc
 	return w.postponed(ctx, s, err.Error())
 }
 
-func removedID(group, key string, id version.ID) string {
+// removedID names the replica, too: a delete that is tried again may keep its object elsewhere, and each copy has its own end.
+func removedID(group, key string, id version.ID, replica string) string {
 	h := sha256.New()
-	for _, s := range []string{group, key, string(id)} {
+	for _, s := range []string{group, key, string(id), replica} {
 		fmt.Fprintf(h, "%d:%s", len(s), s)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])

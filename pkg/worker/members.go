@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
@@ -129,6 +130,11 @@ func (w *Worker) forgetAt(ctx context.Context, row state.Row, names []string) er
 		fx := state.Effects{}
 		if len(next.Replicas) == 0 && len(next.Intents) == 0 && len(next.Told) == 0 {
 			fx.Remove = true
+		}
+		for _, r := range next.Replicas {
+			if now := time.Now(); r.Status == state.StatusEvicted && !fx.Remove { // who left may have been the only one that still had it
+				fx.Dirty, fx.Reason = &now, "a replica left the group"
+			}
 		}
 		_, err := w.o.Store.Commit(ctx, next, fx)
 		if !errkind.Is(err, errkind.Conflict) {

@@ -28,6 +28,10 @@ func (p *planner) absorb() (need []string) {
 			continue
 		}
 		r := p.row.Replicas[m.Name]
+		if p.gone(m.Name, r, o) {
+			p.userVersion(m, r, o)
+			continue
+		}
 		if Unchanged(r.Print, o.Print) {
 			p.confirm(m.Name, r, o)
 			continue
@@ -103,6 +107,19 @@ func (p *planner) evict(name string, r state.Replica, o Observation) bool {
 	}
 	p.changed = true
 	return true
+}
+
+// gone reports that an object which expired at a replica is nowhere any more, because whoever had it left the group: that is a delete like any other.
+func (p *planner) gone(name string, r state.Replica, o Observation) bool {
+	is := p.version(Effective(r))
+	if r.Status != state.StatusEvicted || r.Print.Present || o.Print.Present || is.Kind == version.Delete {
+		return false
+	}
+	return !slices.ContainsFunc(p.Members, func(m Member) bool {
+		other := p.row.Replicas[m.Name]
+		its := p.version(Effective(other)).Vector
+		return m.Name != name && (other.Print.Present && is.Vector.LessEqual(its) || is.Vector.Before(its))
+	}) && !slices.ContainsFunc(p.row.Intents, func(it state.Intent) bool { return is.Vector.LessEqual(p.version(it.Version).Vector) })
 }
 
 // learn adds what an observation knows about a version's content, so that a later comparison need not read it.
