@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
@@ -150,18 +151,18 @@ func TestExpiryOfWhatNobodyElseHas(t *testing.T) {
 // key is free again.
 func TestExpiryOfWhatOnlyALeaverHad(t *testing.T) {
 	r := newRig(t, options{names: "abc", keepExpired: true})
-	r.everyone("one")
-	for _, at := range []string{"a", "b"} {
-		r.delete(at)
-		r.sync(r.expired(at))
-		r.wantStatus(at, state.StatusEvicted)
-	}
+	r.sites["b"].before = always(errkind.New(errkind.Invalid, "key not taken"), object.OpPut)
+	r.everyoneBut("b", "one")
+	r.delete("a")
+	r.sync(r.expired("a"))
+	r.wantStatus("a", state.StatusEvicted)
 	row := plan.Clone(r.row())
 	delete(row.Replicas, "c")
 	if _, err := r.store.Commit(t.Context(), row, state.Effects{}); err != nil {
 		t.Fatal(err)
 	}
 	r.order = []string{"a", "b"}
+	r.sites["b"].before = nil
 	r.engine = r.newEngine(r.order...)
 	r.sync(nil)
 	r.rest()
