@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
@@ -194,6 +195,10 @@ func (a *App) undelete() *cobra.Command {
 			}
 			if err != nil {
 				return err //nolint:wrapcheck // says what failed
+			}
+			if sel.Key != "" && r.Keys == 0 {
+				return errkind.New(errkind.NotFound, "undelete: no delete of the key %q is kept: it was never deleted by bucketmesh, or longer ago than "+
+					"spec.deletes.quarantine; `bucketmesh undelete --all --dry-run%s` shows what is kept", sel.Key, inDir(at.data))
 			}
 			if r.Left() {
 				a.code = Partial

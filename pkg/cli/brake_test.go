@@ -78,4 +78,5 @@ func TestBrakeFromTheCommandLine(t *testing.T) {
 	c.Everywhere("k/0", "content")
 	c.Everywhere("k/4", "new")
 	must(cli.OK, "There was nothing to do", "undelete", "--prefix", "other/")
+	must(cli.NotFound, "no delete of the key", "undelete", "--key", "unknown")
 }
