@@ -174,7 +174,7 @@ func (w *work) pass(ctx context.Context) (out Outcome, done bool, err error) {
 	}
 	w.cfg.Trace(Point{Line: "3", Key: w.key})
 	s := plan.Plan(row, plan.View{ // line 3
-		Members: w.able(), Seen: l.seen, Unknown: l.unknown, Concluded: w.concluded, LookedAt: lookedAt,
+		Members: w.members, Seen: l.seen, Unknown: l.unknown, Concluded: w.concluded, LookedAt: lookedAt,
 		Now: w.cfg.Clock.Now(), Deletes: w.cfg.Deletes, Past: w.remembers(), Mutant: w.cfg.Mutant,
 	})
 	w.noteSequence(&s, l)

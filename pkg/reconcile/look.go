@@ -178,15 +178,6 @@ func stoodIn(caps driver.Capabilities) bool {
 	return slices.Contains([]driver.Guard{caps.PutMatch, caps.PutNotExist, caps.CompleteGuard}, driver.GuardMarker)
 }
 
-// able are the members with what their buckets can do by now: one that was down at first is probed later.
-func (w *work) able() []plan.Member {
-	members := slices.Clone(w.members)
-	for i, m := range members {
-		members[i].Late = stoodIn(w.sites[m.Name].Capabilities())
-	}
-	return members
-}
-
 // lookHinted is the fast path: the pinned read of the bytes to be copied confirms the hint by itself.
 func (w *work) lookHinted(ctx context.Context, row state.Row) (*plan.Observation, error) {
 	h := w.hint

@@ -124,7 +124,7 @@ func believed(row *state.Row, v *version.Version) *version.Version {
 		}
 		if u.MetaHash != v.MetaHash || u.Content.Compare(v.Content) == version.Different {
 			w := *v
-			w.Lineage = nil
+			w.Lineage, w.Supposed = nil, false
 			return &w
 		}
 	}

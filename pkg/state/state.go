@@ -32,6 +32,10 @@ type Row struct {
 	Late     []Late                          `json:"late,omitempty"`     // writes of ours that may yet land although their intents ended
 	Held     bool                            `json:"held,omitempty"`     // a delete of the key waits for the delete brake
 
+	// AsOf is when a missing row was read, as the highest revision of the rows that had been removed by then. It is not part of the
+	// row. A Commit that would create the row is refused if it, or another one of its shard of keys, came and went since (R8).
+	AsOf int64 `json:"-"`
+
 	// DirtyMark names the key's dirty entry as Get saw it; 0: there was none. It is not part of the row: Rows leaves it 0
 	// and Commit doesn't store it. Whoever makes, replaces or repeats an entry gives it a mark that the key never had
 	// before, so that Commit can tell a wake-up that came after Get, to which the work in hand is no answer.
@@ -58,8 +62,8 @@ type Told struct {
 	VersionID string `json:"ver"`
 }
 
-// Late is a write of ours whose intent a user's write has ended, at a replica where a driver stands in for conditions: until its lease
-// ends it may land on that user's write, and be taken back some time later or, after a crash, never.
+// Late is a write of ours whose intent a user's write has ended, and whose lease lasts: it may yet land. Its condition may hold once more
+// (absence has no generation, and identical bytes have the same tag), or a driver that stands in for conditions may die before it takes it back.
 type Late struct {
 	Replica  string          `json:"r"`
 	Nonce    string          `json:"nonce"`

@@ -128,6 +128,8 @@ type Version struct {
 	// Lineage is the vector of the user write that the content came from, if it is not Vector: a resolution has more in
 	// its past than the user whose content it took. A version that follows Lineage is newer than this content.
 	Lineage Vector `json:"lineage,omitempty"`
+	// Supposed says that Lineage is a guess: the object may as well be a user's own write of that content.
+	Supposed bool `json:"supposed,omitempty"`
 	// MayFollow is what else may be in a user version's past: versions that we were writing at its replica without
 	// having an answer. It never makes a version dominate; it only keeps a policy from preferring a content that the
 	// user may have overwritten knowingly.
@@ -165,7 +167,19 @@ func (v *Version) MayHaveSeen(u *Version) bool {
 		all = all.Join(v.MayFollow)
 	}
 	seen := func(c Vector) bool { return c.Before(v.Vector) || len(v.MayFollow) > 0 && c.LessEqual(all) }
-	return seen(u.ContentVector()) || slices.ContainsFunc(u.Sources, seen)
+	content := u.ContentVector()
+	if u.Supposed && v.known().LessEqual(u.Vector) { // whoever wrote u saw v: so the guess is wrong
+		content = u.Vector
+	}
+	return seen(content) || slices.ContainsFunc(u.Sources, seen)
+}
+
+// known is ContentVector without guesses.
+func (v *Version) known() Vector {
+	if v.Supposed {
+		return v.Vector
+	}
+	return v.ContentVector()
 }
 
 // ContentVector is the vector of the user write that v's content came from.

@@ -88,9 +88,9 @@ func (c *codec) row(r *row, replicas int) {
 	}
 	for i := range r.versions[:r.nv] {
 		v := &r.versions[i]
-		kind := v.content<<3 | v.origin<<1 | bit(v.hasLineage)
+		kind := bit(v.supposed)<<7 | v.content<<3 | v.origin<<1 | bit(v.hasLineage)
 		c.u8(&kind)
-		v.content, v.origin, v.hasLineage = kind>>3, kind>>1&3, kind&1 == 1
+		v.supposed, v.content, v.origin, v.hasLineage = kind>>7 == 1, kind>>3&15, kind>>1&3, kind&1 == 1
 		c.u8(&v.hlc)
 		c.vector(&v.vector)
 		c.vector(&v.may)
@@ -105,6 +105,13 @@ func (c *codec) row(r *row, replicas int) {
 		c.print(&it.expect)
 		c.u8(&it.lease)
 	}
+	c.u8(&r.nl)
+	for i := range r.lates[:r.nl] {
+		l := &r.lates[i]
+		c.nonce(&l.nonce)
+		c.pair(&l.replica, &l.content)
+		c.vector(&l.lineage)
+	}
 	c.vector(&r.counters)
 }
 
@@ -114,10 +121,10 @@ func (r *row) key(buf []byte, replicas int) []byte {
 		h := &r.replicas[i]
 		buf = append(buf, h.version<<4|h.tentative, h.print.content|bit(h.print.told)<<7, h.print.serial, h.print.nonce, h.over, h.status)
 	}
-	buf = append(buf, bit(r.missing)<<7|r.nv<<3|r.ni)
+	buf = append(buf, bit(r.missing)<<7|r.nv<<3|r.ni, r.nl)
 	for i := range r.versions[:r.nv] {
 		v := &r.versions[i]
-		buf = append(buf, v.content<<3|v.origin<<1|bit(v.hasLineage), v.hlc)
+		buf = append(buf, bit(v.supposed)<<7|v.content<<3|v.origin<<1|bit(v.hasLineage), v.hlc)
 		buf = append(buf, v.vector[:]...)
 		buf = append(buf, v.may[:]...)
 		buf = append(buf, v.lineage[:]...)
@@ -125,6 +132,11 @@ func (r *row) key(buf []byte, replicas int) []byte {
 	for i := range r.intents[:r.ni] {
 		it := &r.intents[i]
 		buf = append(buf, it.nonce, it.replica<<4|it.version, it.expect.content|bit(it.expect.told)<<7, it.expect.serial, it.expect.nonce, it.lease)
+	}
+	for i := range r.lates[:r.nl] {
+		l := &r.lates[i]
+		buf = append(buf, l.nonce, l.replica<<4|l.content)
+		buf = append(buf, l.lineage[:]...)
 	}
 	return append(buf, r.counters[:]...)
 }
@@ -159,7 +171,6 @@ func (c *codec) world(s *world, sc *scope) {
 	c.u8(&s.hidden)
 	c.u8(&s.unseen)
 	c.u8(&s.revived)
-	c.flag(&s.forgot)
 	c.u8(&s.blind)
 	c.pair(&s.crashes, &s.losses)
 	c.u8(&s.faults)
@@ -177,9 +188,9 @@ func (c *codec) world(s *world, sc *scope) {
 }
 
 func (c *codec) worker(w *worker, sc *scope) {
-	head := w.at | bit(w.stale)<<4 | bit(w.missing)<<5 | bit(w.full)<<6 | bit(w.loose)<<7
+	head := w.at | bit(w.stale)<<4 | bit(w.full)<<5 | bit(w.loose)<<6
 	c.u8(&head)
-	w.at, w.stale, w.missing, w.full, w.loose = head&15, head>>4&1 == 1, head>>5&1 == 1, head>>6&1 == 1, head>>7 == 1
+	w.at, w.stale, w.full, w.loose = head&15, head>>4&1 == 1, head>>5&1 == 1, head>>6 == 1
 	if w.at == idle {
 		return
 	}
@@ -227,9 +238,10 @@ func (c *codec) worker(w *worker, sc *scope) {
 	}
 }
 
-// tidy brings a state into the form in which it is written: dead references of stale workers are dropped and workers sorted.
-// Names of workers move along.
+// tidy brings a state into the form in which it is written: dead references of stale workers and late writes that can't come any more are
+// dropped and workers sorted. Names of workers move along.
 func (s *world) tidy(sc *scope, names *[maxWorkers]uint8) {
+	s.forgetLates(sc)
 	for i := range s.workers[:sc.workers] {
 		w := &s.workers[i]
 		if w.at >= reading && w.at <= dropping && w.stale {
@@ -244,6 +256,32 @@ func (s *world) tidy(sc *scope, names *[maxWorkers]uint8) {
 			}
 		}
 	}
+}
+
+func (s *world) forgetLates(sc *scope) {
+	was := s.row.lates
+	n := uint8(0)
+	for _, l := range was[:s.row.nl] {
+		b := s.buckets[l.replica]
+		due := b.nonce == l.nonce && b.serial != s.row.replicas[l.replica].print.serial // it landed, and the row does not know
+		for i := range s.workers[:sc.workers] {
+			w := &s.workers[i]
+			switch {
+			case w.at == reading || w.at == writing:
+				for _, o := range w.orders[:w.no] {
+					due = due || o.nonce == l.nonce && o.end == unsent
+				}
+			case w.at >= looking && w.at <= finding:
+				due = due || w.seen>>l.replica&1 == 1 && w.looks[l.replica].nonce == l.nonce
+			}
+		}
+		if due {
+			was[n] = l
+			n++
+		}
+	}
+	s.row.lates, s.row.nl = [maxLates]late{}, n
+	copy(s.row.lates[:], was[:n])
 }
 
 // order puts workers in a sequence that names have no part in.

@@ -25,13 +25,12 @@ type machine struct {
 
 // residual counts what is documented to remain.
 type residual struct {
-	r2, r6, r8 int
+	r2, r6 int
 }
 
 func (a *residual) add(b residual) {
 	a.r2 += b.r2
 	a.r6 += b.r6
-	a.r8 += b.r8
 }
 
 func newMachine(s *scope, mutant plan.Mutant) *machine {
@@ -119,10 +118,6 @@ func (m *machine) overtaken(s *world, j int) {
 	switch w.at {
 	case idle:
 	case looking, finding, deciding:
-		if w.missing && w.seen|w.unknown != 0 { // a row that was removed has the same revision again
-			w.stale = true
-			return
-		}
 		m.again(s, w)
 	case storing, dropping:
 		m.again(s, w)
@@ -139,7 +134,7 @@ func (m *machine) again(s *world, w *worker) {
 		*w = worker{}
 		return
 	}
-	n := worker{at: looking, full: true, missing: s.row.missing, out: w.out, unknown: w.out}
+	n := worker{at: looking, full: true, out: w.out, unknown: w.out}
 	for _, k := range w.known[:w.nk] {
 		if _, live := s.row.intent(k); live {
 			n.known[n.nk] = k
@@ -153,9 +148,6 @@ func (m *machine) again(s *world, w *worker) {
 }
 
 func (m *machine) all() uint8 { return 1<<m.scope.replicas - 1 }
-
-// fresh says whether the compare-and-set of a worker would succeed.
-func (w *worker) fresh(s *world) bool { return !w.stale || w.missing && s.row.missing }
 
 func (w *worker) conclude(nonce uint8) {
 	if w.nk < maxKnown {

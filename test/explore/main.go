@@ -71,7 +71,7 @@ func run(args []string, out, errs io.Writer) int {
 // all explores scopes one after the other, up to the first with a violation.
 func all(out io.Writer, chosen []scope, mutant plan.Mutant, procs int) int {
 	begin := time.Now()
-	fmt.Fprintf(out, "%-22s %10s %11s %9s %6s %6s %6s %6s %10s %8s %6s\n", "scope", "states", "transitions", "at rest", "R2", "R6", "R8", "depth", "violations", "seconds", "MiB")
+	fmt.Fprintf(out, "%-22s %10s %11s %9s %6s %6s %6s %10s %8s %6s\n", "scope", "states", "transitions", "at rest", "R2", "R6", "depth", "violations", "seconds", "MiB")
 	var sum result
 	for i := range chosen {
 		sc := &chosen[i]
@@ -81,8 +81,8 @@ func all(out io.Writer, chosen []scope, mutant plan.Mutant, procs int) int {
 		if r.cut {
 			note = "  cut by a bound"
 		}
-		fmt.Fprintf(out, "%-22s %10d %11d %9d %6d %6d %6d %6d %10d %8.1f %6d%s\n", sc.name, r.states, r.transitions, r.rests,
-			r.residual.r2, r.residual.r6, r.residual.r8, r.depth, r.violations, r.seconds, r.memory>>20, note)
+		fmt.Fprintf(out, "%-22s %10d %11d %9d %6d %6d %6d %10d %8.1f %6d%s\n", sc.name, r.states, r.transitions, r.rests,
+			r.residual.r2, r.residual.r6, r.depth, r.violations, r.seconds, r.memory>>20, note)
 		if r.found != nil {
 			fmt.Fprintf(out, "\n%s: %s\n", sc.name, strings.TrimSpace(sc.say()))
 			tell(out, sc, mutant, r.found)

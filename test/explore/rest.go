@@ -114,8 +114,6 @@ func (m *machine) checkRest(s *world, tell func(action, *world)) {
 			m.residual.r2++
 		case m.scope.tags != generations && !m.rolledBack(s, s.hidden, s.unseen|s.blind, s.revived):
 			m.residual.r6++
-		case s.forgot:
-			m.residual.r8++
 		default:
 			m.fail("I3 rollback: the final content %d comes from no causally maximal operation", s.buckets[0].content)
 			return

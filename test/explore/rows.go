@@ -103,7 +103,7 @@ func (v *ver) expand() *version.Version {
 		out.Kind, out.Content = version.Put, contentOf(v.content)
 	}
 	if v.hasLineage {
-		out.Lineage = v.lineage.expand()
+		out.Lineage, out.Supposed = v.lineage.expand(), v.supposed
 	}
 	if v.may != (vector{}) {
 		out.MayFollow = v.may.expand()
@@ -162,13 +162,18 @@ func (m *machine) expand(r *row, late uint8) state.Row {
 			Nonce: token(it.nonce), Replica: name(it.replica), Version: r.id(it.version), Expect: m.fingerprint(it.expect), LeaseUntil: until,
 		})
 	}
+	for _, l := range r.lates[:r.nl] {
+		out.Late = append(out.Late, state.Late{
+			Nonce: token(l.nonce), Replica: name(l.replica), Content: contentOf(l.content), Lineage: l.lineage.expand(), Until: endsLater,
+		})
+	}
 	return out
 }
 
 // compact is the inverse of expand, with the dots of each replica numbered anew: only their order means anything, and the
 // next one is above all. places gives each version's place by the id that it had before. ok is false if there is no room.
 func (m *machine) compact(s *state.Row) (r row, places map[version.ID]uint8, ok bool) {
-	if len(s.Versions) > maxVersions || len(s.Intents) > maxIntents {
+	if len(s.Versions) > maxVersions || len(s.Intents) > maxIntents || len(s.Late) > maxLates {
 		return row{}, nil, false
 	}
 	var used [4][64]bool
@@ -177,6 +182,11 @@ func (m *machine) compact(s *state.Row) (r row, places map[version.ID]uint8, ok 
 			for n, dot := range vec {
 				used[place(n)][dot] = true
 			}
+		}
+	}
+	for _, l := range s.Late {
+		for n, dot := range l.Lineage {
+			used[place(n)][dot] = true
 		}
 	}
 	var rank [4][64]uint8
@@ -206,7 +216,7 @@ func (m *machine) compact(s *state.Row) (r row, places map[version.ID]uint8, ok 
 		places[vid] = uint8(i + 1) //nolint:gosec // at most maxVersions
 		x := ver{
 			vector: again(parseVector(v.Vector)), may: again(parseVector(v.MayFollow)), lineage: again(parseVector(v.Lineage)),
-			hasLineage: v.Lineage != nil, origin: place(v.Origin), hlc: uint8(v.HLC), //nolint:gosec // ranks are small here
+			hasLineage: v.Lineage != nil, supposed: v.Supposed, origin: place(v.Origin), hlc: uint8(v.HLC), //nolint:gosec // ranks are small here
 		}
 		if v.Kind == version.Put {
 			x.content = number(v.Content.MD5)
@@ -237,6 +247,10 @@ func (m *machine) compact(s *state.Row) (r row, places map[version.ID]uint8, ok 
 		}
 		r.intents[r.ni] = x
 		r.ni++
+	}
+	for _, l := range s.Late {
+		r.lates[r.nl] = late{nonce: number(l.Nonce), replica: place(l.Replica), content: number(l.Content.MD5), lineage: again(parseVector(l.Lineage))}
+		r.nl++
 	}
 	return r, places, true
 }

@@ -8,6 +8,7 @@ const (
 	maxReplicas = 3
 	maxVersions = 14
 	maxIntents  = 6
+	maxLates    = 4
 	maxOps      = 6
 	maxWorkers  = 3
 	maxKnown    = 6
@@ -42,7 +43,7 @@ type vector [4]uint8
 type ver struct {
 	vector, lineage, may vector
 	content, origin, hlc uint8
-	hasLineage           bool
+	hasLineage, supposed bool
 }
 
 const (
@@ -57,13 +58,21 @@ type intent struct {
 	lease                   uint8
 }
 
+// late is a state.Late. It is kept for as long as the write can land, or was not seen by who looks.
+type late struct {
+	nonce, replica, content uint8
+	lineage                 vector
+}
+
 // row is a state.Row. A key without a row has revision 0; its counters stay, because real dots follow the clock.
 type row struct {
 	missing  bool
 	nv, ni   uint8
+	nl       uint8
 	replicas [maxReplicas]holding
 	versions [maxVersions]ver
 	intents  [maxIntents]intent
+	lates    [maxLates]late
 	counters vector
 }
 
@@ -131,14 +140,13 @@ type loser struct {
 
 // worker is one call of the engine.
 type worker struct {
-	at      uint8
-	stale   bool // the row changed since it was read
-	missing bool // the row that was read had revision 0
-	full    bool // looks at every replica, not at the hint's alone
-	hint    uint8
-	out     uint8 // replicas that are not asked again in this call
-	known   [maxKnown]uint8
-	nk      uint8 // nonces of requests of this call that have surely ended
+	at    uint8
+	stale bool // the row changed since it was read
+	full  bool // looks at every replica, not at the hint's alone
+	hint  uint8
+	out   uint8 // replicas that are not asked again in this call
+	known [maxKnown]uint8
+	nk    uint8 // nonces of requests of this call that have surely ended
 
 	seen, unknown, broken, found uint8 // masks of replicas; broken: the engine wrote there since the look; found: 5d was done
 	late                         uint8 // mask of intents whose lease ended after the first look
@@ -177,7 +185,6 @@ type world struct {
 	hidden    uint8 // deletes of what the row did not know to be there (R2)
 	unseen    uint8 // operations that led to an absence which a create of ours took for another one (R2)
 	revived   uint8 // contents that such a create brought back: they count as written by a user again (R2)
-	forgot    bool  // a worker's commit passed, although the row that it read had been made and removed since (R8)
 	blind     uint8 // operations that an ETag condition did not see (R6)
 	nh        uint8
 	history   [maxOps]kept

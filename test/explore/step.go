@@ -6,7 +6,7 @@ import "github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 
 // begin starts a call: of sync, looking at all replicas or at the one of a hint.
 func (m *machine) begin(s *world, w *worker, hinted bool, replica uint8) {
-	*w = worker{at: looking, full: !hinted, hint: replica, missing: s.row.missing}
+	*w = worker{at: looking, full: !hinted, hint: replica}
 }
 
 // beginResolve starts a call of the conflict-resolver.
@@ -43,7 +43,7 @@ func (m *machine) look(s *world, w *worker, r uint8) {
 	}
 	if !w.full || w.seen|w.unknown == m.all() {
 		w.at = deciding
-		if m.scope.tags == versions && m.mutant != plan.NoRecovery && w.fresh(s) && m.doubtful(s, w) != 0 {
+		if m.scope.tags == versions && m.mutant != plan.NoRecovery && m.doubtful(s, w) != 0 {
 			w.at = finding
 		}
 	}
@@ -54,10 +54,6 @@ func (m *machine) doubtful(s *world, w *worker) uint8 { return m.decide(s, w).ad
 
 // find is line 5d at one replica: what our write replaced is kept, if it is not what we expected.
 func (m *machine) find(s *world, w *worker) {
-	if !w.fresh(s) {
-		m.again(s, w)
-		return
-	}
 	doubt := m.doubtful(s, w)
 	for r := range m.scope.replicas {
 		if doubt>>r&1 == 0 {
@@ -79,16 +75,11 @@ func (m *machine) find(s *world, w *worker) {
 // decideNow is line 3 with its commit, and with 5a's.
 func (m *machine) decideNow(s *world, i int) {
 	w := &s.workers[i]
-	if !w.fresh(s) {
-		m.again(s, w)
-		return
-	}
 	d := m.decide(s, w)
 	if d.full {
 		m.cut = true
 		return
 	}
-	s.forgot = s.forgot || w.stale // the row was removed since, and has the same revision again
 	before := s.row
 	switch d.action {
 	case plan.Identify:

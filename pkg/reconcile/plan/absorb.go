@@ -243,20 +243,18 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 	}
 	if ours := p.doubted[m.Name]; ours != "" {
 		// It may be the very content that we were writing. Whoever overwrote that one at its origin must not lose to it.
-		v.Lineage = p.version(ours).ContentVector()
+		v.Lineage, v.Supposed = p.version(ours).ContentVector(), true
 	}
 	if late := p.late(m.Name, o); late != nil {
-		v.Lineage = late.Lineage
+		v.Lineage, v.Supposed = late.Lineage, true
 	}
 	p.row.Versions[id] = v
 	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
 	p.changed = true
 	// Whatever we were about to write there was conditional on a state that is gone. From now on an object with the nonce
-	// of such an intent is a user's restore or copy of ours; should a late write of ours land after all, because the
-	// replica became absent again (absence has no generation, R2), it is taken for a user's: a false conflict, no loss.
-	if m.Late {
-		p.rememberLate(m.Name)
-	}
+	// of such an intent is a user's restore or copy of ours; should a late write of ours land after all, it is taken for a user's: a false
+	// conflict, no loss, and no rollback, because the row remembers what it brings.
+	p.rememberLate(m.Name)
 	p.dropIntents(m.Name, func(state.Intent) bool { return true })
 }
 

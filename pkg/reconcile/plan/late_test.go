@@ -8,8 +8,9 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/version"
 )
 
-// A copy of b's content to a was conditional on a state that a user's write has ended. Where a driver stands in for the condition, the
-// copy may land all the same; then it counts as a user's write, but whoever overwrote that content at b is known to have seen it.
+// A copy of b's content to a was conditional on a state that a user's write has ended. It may land all the same: where absence comes back, where
+// bytes that are put back have the same tag, where a driver stands in for the condition. Then it counts as a user's write, but whoever
+// overwrote that content at b is known to have seen it.
 func TestLateWriteOfOursHasTheLineageOfWhatItBrings(t *testing.T) {
 	one, two := version.Content{Size: 1, MD5: "1"}, version.Content{Size: 1, MD5: "2"}
 	ours := &version.Version{ID: "b.1", Kind: version.Put, Vector: version.Vector{"b": 1}, Content: one, MetaHash: "m", Origin: "b"}
@@ -21,32 +22,30 @@ func TestLateWriteOfOursHasTheLineageOfWhatItBrings(t *testing.T) {
 	holds := func(tag, nonce, meta string, c version.Content) Observation {
 		return Observation{Print: state.Fingerprint{Present: true, Tag: tag, Nonce: nonce, MetaHash: meta}, Content: c}
 	}
-	look := func(row state.Row, late bool, at time.Time, o Observation) state.Row {
+	look := func(row state.Row, at time.Time, o Observation) state.Row {
 		return Plan(row, View{
-			Members: []Member{{Name: "a", Writable: true, Late: late}, {Name: "b", Writable: true}},
+			Members: []Member{{Name: "a", Writable: true}, {Name: "b", Writable: true}},
 			Seen:    map[string]Observation{"a": o}, LookedAt: at, Now: at,
 		}).Row
 	}
 	users := holds("t2", "", "m", two)
 	for name, tt := range map[string]struct {
-		late   bool
 		seen   time.Duration // of the user's write, after the intent was made
 		landed Observation
 		want   bool
 	}{
-		"landed":                      {true, 0, holds("t1", "n", "m", one), true},
-		"landed, digest unknown":      {true, 0, holds("t1", "n", "m", version.Content{Size: 1}), true},
-		"the driver needs no check":   {false, 0, holds("t1", "n", "m", one), false},
-		"the lease had ended":         {true, time.Minute, holds("t1", "n", "m", one), false},
-		"another nonce":               {true, 0, holds("t1", "o", "m", one), false},
-		"a user edited its metadata":  {true, 0, holds("t1", "n", "x", one), false},
-		"a user edited what it holds": {true, 0, holds("t3", "n", "m", two), false},
+		"landed":                      {0, holds("t1", "n", "m", one), true},
+		"landed, digest unknown":      {0, holds("t1", "n", "m", version.Content{Size: 1}), true},
+		"the lease had ended":         {time.Minute, holds("t1", "n", "m", one), false},
+		"another nonce":               {0, holds("t1", "o", "m", one), false},
+		"a user edited its metadata":  {0, holds("t1", "n", "x", one), false},
+		"a user edited what it holds": {0, holds("t3", "n", "m", two), false},
 	} {
-		row := look(before, tt.late, epoch.Add(tt.seen), users)
+		row := look(before, epoch.Add(tt.seen), users)
 		if len(row.Intents) != 0 {
 			t.Errorf("%s: the user's write did not end the intent: %+v", name, row.Intents)
 		}
-		row = look(row, tt.late, epoch.Add(tt.seen), tt.landed)
+		row = look(row, epoch.Add(tt.seen), tt.landed)
 		v := Lookup(&row, row.Replicas["a"].Version)
 		if v.Origin != "a" || ours.Vector.LessEqual(v.Vector) {
 			t.Errorf("%s: %+v counts as our write", name, v)
@@ -57,8 +56,8 @@ func TestLateWriteOfOursHasTheLineageOfWhatItBrings(t *testing.T) {
 		}
 	}
 
-	row := look(before, true, epoch, users)
-	row = look(row, true, epoch.Add(time.Minute), users)
+	row := look(before, epoch, users)
+	row = look(row, epoch.Add(time.Minute), users)
 	if len(row.Late) != 0 {
 		t.Errorf("what can't land any more is remembered: %+v", row.Late)
 	}
@@ -66,7 +65,7 @@ func TestLateWriteOfOursHasTheLineageOfWhatItBrings(t *testing.T) {
 		row.Intents = append(row.Intents, state.Intent{Nonce: "n", Replica: "a", Version: ours.ID, LeaseUntil: epoch.Add(time.Hour)})
 	}
 	row.Versions[ours.ID] = ours
-	if row = look(row, true, epoch, holds("t4", "", "m", version.Content{Size: 1, MD5: "4"})); len(row.Late) != maxLate {
+	if row = look(row, epoch, holds("t4", "", "m", version.Content{Size: 1, MD5: "4"})); len(row.Late) != maxLate {
 		t.Errorf("%d late writes are remembered, want %d", len(row.Late), maxLate)
 	}
 }

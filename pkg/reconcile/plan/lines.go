@@ -95,11 +95,11 @@ func Resolve(row state.Row, members []Member, heads []version.ID, winner version
 		}
 	}
 	if m == LineageLost {
-		v.Lineage = nil
+		v.Lineage, v.Supposed = nil, false
 	}
 	if m == RankUp {
 		v.HLC++
-		v.Lineage, v.MayFollow = nil, nil
+		v.Lineage, v.Supposed, v.MayFollow = nil, false, nil
 	}
 	v.Vector = v.Vector.With(version.Synchronizer, dot)
 	row.Versions[id] = &v

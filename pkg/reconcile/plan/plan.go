@@ -13,7 +13,6 @@ import (
 type Member struct {
 	Name     string
 	Writable bool // users may write here (mode ReadWrite)
-	Late     bool // a driver stands in for conditions: what it wrote against one is there until it is taken back
 }
 
 // View is all that Plan may know beside the row.
@@ -184,7 +183,7 @@ func (p *planner) join(heads []version.ID) version.ID {
 		if p.Mutant == JoinedLineage {
 			v.HLC, v.Lineage = max(v.HLC, u.HLC), v.Lineage.Join(u.ContentVector())
 		} else if v.Lineage == nil || u.HLC > v.HLC {
-			v.HLC, v.Lineage = u.HLC, u.ContentVector()
+			v.HLC, v.Lineage, v.Supposed = u.HLC, u.ContentVector(), u.Supposed
 		}
 		if len(u.MayFollow) > 0 {
 			v.MayFollow = v.MayFollow.Join(u.MayFollow)

@@ -22,6 +22,13 @@ import (
 
 type id struct{ group, name string }
 
+type shard struct {
+	group string
+	n     int64
+}
+
+func (k id) shard() shard { return shard{k.group, record.Shard(k.name)} }
+
 // Store is a state.Store in memory. Use New.
 type Store struct {
 	now func() time.Time
@@ -36,8 +43,8 @@ type Store struct {
 	removed   map[id]state.Removed
 	outbox    []entry // ordered by Seq
 	seq       int64
-	mark      int64 // last one given
-	floor     int64 // highest revision of any removed row
+	mark      int64           // last one given
+	floors    map[shard]int64 // highest revision of any removed row
 
 	log      []audit.Entry
 	recorded map[eventName]int64 // entry of each event in log
@@ -74,7 +81,7 @@ func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
 	k := id{group, key}
 	row, ok := s.rows[k]
 	if !ok {
-		row = state.Row{Group: group, Key: key}
+		row = state.Row{Group: group, Key: key, AsOf: s.floors[k.shard()]}
 	}
 	row = clone(row)
 	row.DirtyMark = s.dirty[k].mark
@@ -96,13 +103,20 @@ func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (in
 		return 0, errkind.New(errkind.Conflict, "commit row %q of group %q: revision is %d, not %d", row.Key, row.Group, have, row.Rev)
 	}
 	var rev int64
-	if fx.Remove {
-		s.floor = max(s.floor, row.Rev)
+	floor := s.floors[k.shard()]
+	switch {
+	case fx.Remove:
+		if s.floors == nil {
+			s.floors = map[shard]int64{}
+		}
+		s.floors[k.shard()] = max(floor, row.Rev)
 		delete(s.rows, k)
-	} else {
-		rev = record.NextRev(s.now(), row.Rev, s.floor)
+	case row.Rev == 0 && row.AsOf < floor:
+		return 0, errkind.New(errkind.Conflict, "commit row %q of group %q: it may have come and gone since it was read", row.Key, row.Group)
+	default:
+		rev = record.NextRev(s.now(), row.Rev, floor)
 		kept := clone(row)
-		kept.Rev, kept.DirtyMark = rev, 0
+		kept.Rev, kept.AsOf, kept.DirtyMark = rev, 0, 0
 		put(&s.rows, k, kept)
 	}
 	s.wake(k, row.DirtyMark, fx)

@@ -12,15 +12,16 @@ import (
 
 // Get implements state.Store.
 func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
-	var rev, mark int64
+	var rev, floor, mark int64
 	var doc []byte
-	err := s.one(ctx, []any{&rev, &doc, &mark}, `SELECT coalesce(o.rev, 0), o.doc, coalesce(d.mark, 0) FROM (SELECT) AS one
-		LEFT JOIN bm_object o ON o.grp = $1 AND o.key = $2 LEFT JOIN bm_dirty d ON d.grp = $1 AND d.key = $2`, group, []byte(key))
+	err := s.one(ctx, []any{&rev, &doc, &floor, &mark}, `SELECT coalesce(o.rev, 0), o.doc, coalesce(s.floor, 0), coalesce(d.mark, 0) FROM (SELECT) AS one
+		LEFT JOIN bm_object o ON o.grp = $1 AND o.key = $2 LEFT JOIN bm_shard s ON s.grp = $1 AND s.shard = $3
+		LEFT JOIN bm_dirty d ON d.grp = $1 AND d.key = $2`, group, []byte(key), record.Shard(key))
 	if err != nil {
 		return state.Row{}, classify("read row", err)
 	}
 	if rev == 0 {
-		return state.Row{Group: group, Key: key, DirtyMark: mark}, nil
+		return state.Row{Group: group, Key: key, AsOf: floor, DirtyMark: mark}, nil
 	}
 	row, err := record.Decode(group, key, rev, doc)
 	row.DirtyMark = mark
@@ -63,17 +64,20 @@ const (
 	// transaction's end) it fails, which undoes everything.
 	insertRow = `INSERT INTO bm_object (grp, key, rev, doc) VALUES ($1, $2, $3, $4)`
 
-	// createdRow counts the key and raises its revision above that of every key that was removed. It is a statement of
-	// its own because it must see the floor as it is now: insertRow may have waited for the very transaction that
-	// removed this key and raised the floor, and what insertRow sees is older than that.
+	// createdRow counts the key and raises its revision above that of every key that was removed. If one was removed since the caller read that
+	// there was no row ($5 is the floor of then), it takes the row out again. It is a statement of its own because it must see the floor
+	// as it is now: insertRow may have waited for the very transaction that removed this key and raised the floor, and what
+	// insertRow sees is older than that.
 	createdRow = `WITH grown AS (
 		INSERT INTO bm_shard AS s (grp, shard, keys, floor) VALUES ($1, $4, 1, 0)
-		ON CONFLICT (grp, shard) DO UPDATE SET keys = s.keys + 1 RETURNING floor
+		ON CONFLICT (grp, shard) DO UPDATE SET keys = s.keys + (s.floor <= $5::bigint)::int RETURNING floor
+	), undone AS (
+		DELETE FROM bm_object o USING grown WHERE o.grp = $1 AND o.key = $2 AND grown.floor > $5::bigint
 	), raised AS (
 		UPDATE bm_object o SET rev = grown.floor + 1
-		FROM grown WHERE o.grp = $1 AND o.key = $2 AND o.rev <= grown.floor AND $5::text IS NULL RETURNING o.rev
+		FROM grown WHERE o.grp = $1 AND o.key = $2 AND o.rev <= grown.floor AND grown.floor <= $5::bigint RETURNING o.rev
 	), won AS (
-		SELECT coalesce((SELECT rev FROM raised), $3::bigint) AS rev
+		SELECT coalesce((SELECT rev FROM raised), $3::bigint) AS rev FROM grown WHERE grown.floor <= $5::bigint
 	)` + effects
 
 	// A wake-up that came after the caller read the row has another mark than $16, or none yet that this statement sees;
@@ -134,7 +138,7 @@ func (s *Store) Commit(ctx context.Context, row state.Row, fx state.Effects) (in
 		_, err = s.single(ctx, removeRow, args(row.Rev, shard, nil))
 	case row.Rev == 0:
 		first := record.NextRev(s.o.Now(), 0, 0)
-		rev, err = s.pair(ctx, insertRow, []any{row.Group, key, first, doc}, createdRow, args(first, shard, nil))
+		rev, err = s.pair(ctx, insertRow, []any{row.Group, key, first, doc}, createdRow, args(first, shard, row.AsOf))
 	default:
 		rev, err = s.single(ctx, updateRow, args(row.Rev, record.NextRev(s.o.Now(), row.Rev, 0), doc))
 	}

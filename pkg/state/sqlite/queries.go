@@ -88,8 +88,8 @@ const auditHead = `SELECT seq, hash FROM bm_audit ORDER BY seq DESC LIMIT 1`
 
 func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 	return prepare(ctx, db, append(r.ledger.queries(), []query{
-		{&r.get, `SELECT o.rev, o.doc, d.mark FROM (SELECT 1)
-			LEFT JOIN bm_object o ON o.grp = ?1 AND o.key = ?2 LEFT JOIN bm_dirty d ON d.grp = ?1 AND d.key = ?2`},
+		{&r.get, `SELECT o.rev, o.doc, s.floor, d.mark FROM (SELECT 1) LEFT JOIN bm_object o ON o.grp = ?1 AND o.key = ?2
+			LEFT JOIN bm_shard s ON s.grp = ?1 AND s.shard = ?3 LEFT JOIN bm_dirty d ON d.grp = ?1 AND d.key = ?2`},
 		{&r.rows, `SELECT key, rev, doc FROM bm_object WHERE grp = ?1 AND key > ?2 ORDER BY key LIMIT ?3`},
 		{&r.due, `SELECT key, due, attempts, reason FROM bm_dirty WHERE grp = ?1 AND due <= ?2 ORDER BY due, key LIMIT ?3`},
 		{&r.nextDue, `SELECT min(due) FROM bm_dirty WHERE grp = ?1`},

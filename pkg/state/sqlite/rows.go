@@ -14,9 +14,9 @@ import (
 
 // Get implements state.Store.
 func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
-	var rev, mark sql.NullInt64
+	var rev, floor, mark sql.NullInt64
 	var doc sql.RawBytes
-	rows, err := s.read.get.QueryContext(ctx, group, []byte(key))
+	rows, err := s.read.get.QueryContext(ctx, group, []byte(key), record.Shard(key))
 	if err != nil {
 		return state.Row{}, classify("read row", err)
 	}
@@ -24,11 +24,11 @@ func (s *Store) Get(ctx context.Context, group, key string) (state.Row, error) {
 	if !rows.Next() { // there is always one, unless the query failed
 		return state.Row{}, classify("read row", cmp.Or(rows.Err(), sql.ErrNoRows))
 	}
-	if err := rows.Scan(&rev, &doc, &mark); err != nil {
+	if err := rows.Scan(&rev, &doc, &floor, &mark); err != nil {
 		return state.Row{}, classify("read row", err)
 	}
 	if !rev.Valid {
-		return state.Row{Group: group, Key: key, DirtyMark: mark.Int64}, nil
+		return state.Row{Group: group, Key: key, AsOf: floor.Int64, DirtyMark: mark.Int64}, nil
 	}
 	row, err := record.Decode(group, key, rev.Int64, doc)
 	row.DirtyMark = mark.Int64
@@ -125,6 +125,9 @@ func (c *change) create(ctx context.Context) error {
 	err := c.s.write.grow.QueryRowContext(ctx, c.row.Group, record.Shard(c.row.Key)).Scan(&floor)
 	if err != nil {
 		return fmt.Errorf("count key: %w", err)
+	}
+	if floor > c.row.AsOf {
+		return errkind.New(errkind.Conflict, "commit row %q of group %q: it may have come and gone since it was read", c.row.Key, c.row.Group)
 	}
 	c.rev = record.NextRev(c.s.now(), 0, floor)
 	return c.expectOne(c.s.write.create.ExecContext(ctx, c.row.Group, c.key, c.rev, c.doc))

@@ -112,7 +112,7 @@ func reopened(t *testing.T, open func() (state.Store, error)) {
 	v, err := s.Cursor(t.Context(), group, "name")
 	check(t, err)
 	equal(t, v, "value")
-	if rev := commit(t, s, state.Row{Group: group, Key: "gone"}, state.Effects{}); rev <= gone.Rev {
+	if rev := commit(t, s, get(t, s, "gone"), state.Effects{}); rev <= gone.Rev {
 		t.Errorf("the row that came back has revision %d, it once had %d", rev, gone.Rev)
 	}
 	row.Counters = version.Vector{"us": 8}

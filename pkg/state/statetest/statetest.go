@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		{"Commit/refuses what can never work", commitInvalid},
 		{"Commit/remove", commitRemove},
 		{"Commit/remove of a missing row", commitRemoveMissing},
+		{"Commit/create of a row that came and went", commitMissed},
 		{"Commit/race", commitRace},
 		{"Commit/race of creates and removes", commitRaceRemove},
 		{"Commit/ended context", commitEnded},
@@ -221,7 +222,7 @@ func commitRemove(t *testing.T, s state.Store) {
 	row.DirtyMark = get(t, s, "k").DirtyMark
 	rev := commit(t, s, row, state.Effects{Remove: true, ClearDirty: true, Events: []state.OutboxEvent{event("gone")}})
 	equal(t, rev, int64(0))
-	equal(t, get(t, s, "k"), state.Row{Group: group, Key: "k"})
+	equal(t, get(t, s, "k"), state.Row{Group: group, Key: "k", AsOf: row.Rev})
 	d := snapshot(t, s)
 	equal(t, len(d.Rows), 0)
 	equal(t, len(d.Dirty), 0)
@@ -238,6 +239,27 @@ func commitRemoveMissing(t *testing.T, s state.Store) {
 	wantKind(t, second(s.Commit(t.Context(), state.Row{Group: group, Key: "k"}, state.Effects{Remove: true})), errkind.Conflict)
 }
 
+// commitMissed: a missing row has no revision, and yet whoever read it notices that it came and went (R8).
+func commitMissed(t *testing.T, s state.Store) {
+	due := start
+	check(t, s.MarkDirty(t.Context(), group, []string{"k"}, start, "hint"))
+	early, neighbour := get(t, s, "k"), get(t, s, "neighbour")
+	row := get(t, s, "k")
+	row.Rev = commit(t, s, row, state.Effects{})
+	commit(t, s, row, state.Effects{Remove: true})
+	before := snapshot(t, s)
+	for range 2 {
+		_, err := s.Commit(t.Context(), early, state.Effects{Dirty: &due, Events: []state.OutboxEvent{event("never")}})
+		wantKind(t, err, errkind.Conflict)
+		equal(t, snapshot(t, s), before)
+	}
+	commit(t, s, neighbour, state.Effects{}) // of another shard
+	row = get(t, s, "k")
+	row.Rev = commit(t, s, row, state.Effects{})
+	equal(t, get(t, s, "k").Rev, row.Rev)
+	equal(t, snapshot(t, s).Stats.Keys, int64(2))
+}
+
 func commitEnded(t *testing.T, s state.Store) {
 	ctx, cancel := contextOf(t)
 	cancel()
@@ -252,7 +274,7 @@ func commitEnded(t *testing.T, s state.Store) {
 func revisions(t *testing.T, s state.Store) {
 	var last int64
 	for round := range 5 {
-		row := state.Row{Group: group, Key: "k"}
+		row := get(t, s, "k")
 		for range 7 {
 			row.Rev = commit(t, s, row, state.Effects{})
 			if row.Rev <= last {

@@ -48,7 +48,7 @@ func markWithoutRow(t *testing.T, s state.Store) {
 	check(t, err)
 	equal(t, rows, []state.Row{{Group: group, Key: "k", Rev: row.Rev}}) // the mark is no part of the row
 	commit(t, s, row, state.Effects{Remove: true})
-	equal(t, get(t, s, "k"), state.Row{Group: group, Key: "k", DirtyMark: row.DirtyMark}) // the entry outlives it
+	equal(t, get(t, s, "k"), state.Row{Group: group, Key: "k", AsOf: row.Rev, DirtyMark: row.DirtyMark}) // the entry outlives it
 }
 
 // marks makes entries in every way and removes them. What leaves the entry alone leaves its mark; all else gives one
