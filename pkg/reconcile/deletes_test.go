@@ -30,6 +30,17 @@ func TestDeletesPropagateAndTheirRowGoes(t *testing.T) {
 	}
 }
 
+// What a notification tells of is not taken for gone because of one "not found", which may be an answer that is not true: the
+// event does not come again, and nothing else tells of a key that the row does not know.
+func TestWhatANotificationTellsOfIsLookedForTwice(t *testing.T) {
+	r := newRig(t, options{names: "ab"})
+	r.put("a", "one")
+	r.sites["a"].before = once(object.OpStat, func() error { return errkind.New(errkind.NotFound, "a node that lags behind") })
+	r.sync(&reconcile.Hint{Replica: "a", Kind: reconcile.Written})
+	r.rest()
+	r.wantAll("one")
+}
+
 // One "not found" may be an answer that is not true. A notification counts as a look.
 func TestDeleteNeedsTwoLooks(t *testing.T) {
 	missing := errkind.New(errkind.NotFound, "a node that lags behind")

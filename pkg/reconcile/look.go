@@ -208,9 +208,10 @@ func (w *work) lookHinted(ctx context.Context, row state.Row) (*plan.Observation
 // stat looks at one replica. A delete must be seen twice, or be told of by a notification and seen once.
 func (w *work) stat(ctx context.Context, name string, row state.Row) (*plan.Observation, error) {
 	looks := 1
-	// Absence is also what says that an intent left no trace.
-	proof := row.Replicas[name].Print.Present || slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Replica == name })
-	if w.cfg.Mutant != plan.OneLook && proof && !(w.hint != nil && w.hint.Replica == name && w.hint.Kind == Deleted) {
+	// Absence is also what says that an intent left no trace, and that what a notification tells of is gone again: nobody asks a second time.
+	hinted := w.hint != nil && w.hint.Replica == name
+	proof := row.Replicas[name].Print.Present || hinted && w.hint.Kind != Deleted || slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Replica == name })
+	if w.cfg.Mutant != plan.OneLook && proof && !(hinted && w.hint.Kind == Deleted) {
 		looks = 2
 	}
 	for {
@@ -229,9 +230,9 @@ func (w *work) stat(ctx context.Context, name string, row state.Row) (*plan.Obse
 		}
 		if looks--; looks == 0 {
 			o := plan.Observation{}
-			if h := w.hint; h != nil && h.Replica == name && h.Kind == Deleted {
-				o = plan.Absent(h.Time)
-				o.Expired = h.Expired && w.cfg.KeepExpired
+			if hinted && w.hint.Kind == Deleted {
+				o = plan.Absent(w.hint.Time)
+				o.Expired = w.hint.Expired && w.cfg.KeepExpired
 			}
 			return &o, nil
 		}
