@@ -33,10 +33,26 @@ func TestDeletesPropagateAndTheirRowGoes(t *testing.T) {
 // What a notification tells of is not taken for gone because of one "not found", which may be an answer that is not true: the
 // event does not come again, and nothing else tells of a key that the row does not know.
 func TestWhatANotificationTellsOfIsLookedForTwice(t *testing.T) {
-	r := newRig(t, options{names: "ab"})
-	r.put("a", "one")
-	r.sites["a"].before = once(object.OpStat, func() error { return errkind.New(errkind.NotFound, "a node that lags behind") })
-	r.sync(&reconcile.Hint{Replica: "a", Kind: reconcile.Written})
+	r := newRig(t, options{names: "abC"})
+	r.sync(written("c", r.put("c", "where users may not write"))) // so that there is a row
+	other := r.newEngine(r.order...)
+	hint := written("a", r.put("a", "one"))
+	lies := 0
+	r.sites["a"].before = func(o object.Op, _ string) error {
+		switch {
+		case o == object.OpOpen && lies == 0:
+			lies++
+			if _, err := other.Reconcile(t.Context(), key, written("c", r.put("c", "again")), 0); err != nil { // the row changes meanwhile
+				t.Error(err)
+			}
+			return unavailable()
+		case o == object.OpStat && lies == 1:
+			lies++
+			return errkind.New(errkind.NotFound, "a node that lags behind")
+		}
+		return nil
+	}
+	r.sync(hint)
 	r.rest()
 	r.wantAll("one")
 }
