@@ -137,9 +137,9 @@ func (m *machine) do(s *world, a action) {
 	case userPut, userEdit, userDelete, userReput, userRestore:
 		m.user(s, a)
 	case startSync:
-		m.begin(s, w, false, 0)
+		m.begin(w, false, 0)
 	case startHint:
-		m.begin(s, w, true, a.r)
+		m.begin(w, true, a.r)
 	case startResolver:
 		m.beginResolve(s, w)
 	case lookAt:

@@ -5,7 +5,7 @@ import "github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 // The lines of the engine, one await at a time.
 
 // begin starts a call: of sync, looking at all replicas or at the one of a hint.
-func (m *machine) begin(s *world, w *worker, hinted bool, replica uint8) {
+func (m *machine) begin(w *worker, hinted bool, replica uint8) {
 	*w = worker{at: looking, full: !hinted, hint: replica}
 }
 
@@ -271,7 +271,6 @@ func (m *machine) land(s *world, w *worker, o *order) {
 	if b.content == 0 && o.expect.content == 0 { // an absence that came later looks like the one that was expected
 		if unseen := (b.claim | s.absence(o.replica)) &^ w.truth; unseen != 0 {
 			s.unseen |= unseen
-			s.revived |= 1 << w.content
 		}
 	}
 	if m.scope.tags == versions {
@@ -321,7 +320,7 @@ func (m *machine) open(s *world, w *worker) {
 	case s.fault[l.replica] == silent:
 		*w = worker{}
 	case o.content == 0 || !m.matches(o, l.print): // a head changed, and the row does not know
-		m.begin(s, w, false, 0)
+		m.begin(w, false, 0)
 	default:
 		w.hand, w.at = o.content, keeping
 	}
