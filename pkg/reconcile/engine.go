@@ -129,7 +129,7 @@ type work struct {
 
 	recovered []state.Conflict // records of 5d, for the next commit
 	lookedUp  bool             // the version that the hint told of
-	sure      bool             // that nothing is there: it was looked at before
+	sure      bool             // that what is not there is not there: it was looked at before
 	taken     []state.Removed  // what the delete at hand takes away, and where it is kept
 
 	body  io.ReadCloser // an object that is being read already, of replica bodyOf
@@ -265,8 +265,9 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 		}
 		return w.postponed(ctx, s, reason(s.Stranded, l.why), events...)
 	}
-	if l.nothing() && !w.sure && !(w.hint != nil && w.hint.Kind == Deleted) {
-		// Something made the key worth a look, and it would be forgotten by this one. What a bucket says is not there must not be there twice.
+	if l.missing() && !w.sure && !(w.hint != nil && w.hint.Kind == Deleted) {
+		// Something made the key worth a look, and it would be forgotten by this one. What a bucket says is not there must not be there twice:
+		// nothing else tells of an object that the row does not know.
 		w.sure = true
 		return Pending, false, nil
 	}
@@ -303,14 +304,14 @@ func (w *work) postponed(ctx context.Context, s plan.Step, why string, events ..
 
 // store commits a step's row with its effects. Somebody else's commit in between is goto 1.
 func (w *work) store(ctx context.Context, s plan.Step, fx state.Effects, out Outcome) (Outcome, bool, error) {
+	if fx.Dirty != nil && !w.lookedUp {
+		w.owe(&s.Row, w.hint) // also in a row that is made for it
+	}
 	if s.Row.Rev == 0 && (fx.Remove || len(s.Row.Replicas) == 0 && len(s.Row.Intents) == 0 && len(s.Row.Told) == 0) {
 		fx.Remove = true // there is nothing to remember: an absent row stays absent
 	}
 	if out == Settled {
 		fx.Conflicts = append(fx.Conflicts, w.supersede(ctx, &s.Row, "")...)
-	}
-	if fx.Dirty != nil && !w.lookedUp {
-		w.owe(&s.Row, w.hint)
 	}
 	fx.Conflicts = append(fx.Conflicts, w.recovered...)
 	if w.cfg.Mutant == plan.EventLost {

@@ -225,8 +225,8 @@ func TestR6WhatANotificationToldIsNotForgotten(t *testing.T) {
 			r.sites["b"].before = nil
 		},
 	} {
-		for _, later := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/more on top=%v", name, later), func(t *testing.T) {
+		for _, final := range []string{"new", "newer", absent} {
+			t.Run(fmt.Sprintf("%s/at last %s", name, final), func(t *testing.T) {
 				r := newRig(t, options{names: "ab", bucket: mem.Config{Versioned: true}})
 				r.everyone("base")
 				var hidden *driver.Attrs
@@ -236,10 +236,12 @@ func TestR6WhatANotificationToldIsNotForgotten(t *testing.T) {
 				})
 				r.sync(written("a", r.put("a", "new")))
 				r.sites["b"].before = nil
-				final := "new"
-				if later {
-					final = "newer"
+				switch final {
+				case "newer":
 					r.sync(written("a", r.put("a", final)))
+				case absent: // and the row goes
+					r.delete("a")
+					r.sync(r.deleted("a"))
 				}
 				handle(r, written("b", hidden))
 				r.wantDirty(true)

@@ -109,14 +109,14 @@ func newLooked() looked {
 	return looked{seen: map[string]plan.Observation{}, unknown: map[string]bool{}, why: map[string]string{}, invalid: map[string]bool{}}
 }
 
-// nothing reports that whoever was asked answered, and has nothing.
-func (l *looked) nothing() bool {
+// missing reports that somebody who was asked has nothing.
+func (l *looked) missing() bool {
 	for _, o := range l.seen {
-		if o.Print.Present {
-			return false
+		if !o.Print.Present {
+			return true
 		}
 	}
-	return len(l.unknown) == 0
+	return false
 }
 
 func (l *looked) add(name string, o *plan.Observation, err error) {
@@ -208,9 +208,9 @@ func (w *work) lookHinted(ctx context.Context, row state.Row) (*plan.Observation
 // stat looks at one replica. A delete must be seen twice, or be told of by a notification and seen once.
 func (w *work) stat(ctx context.Context, name string, row state.Row) (*plan.Observation, error) {
 	looks := 1
-	// Absence is also what says that an intent left no trace, and that what a notification tells of is gone again: nobody asks a second time.
+	// Absence is also what says that an intent left no trace.
 	hinted := w.hint != nil && w.hint.Replica == name
-	proof := row.Replicas[name].Print.Present || hinted && w.hint.Kind != Deleted || slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Replica == name })
+	proof := row.Replicas[name].Print.Present || slices.ContainsFunc(row.Intents, func(it state.Intent) bool { return it.Replica == name })
 	if w.cfg.Mutant != plan.OneLook && proof && !(hinted && w.hint.Kind == Deleted) {
 		looks = 2
 	}

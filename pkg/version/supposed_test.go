@@ -21,6 +21,11 @@ func TestAGuessGivesWayToWhatIsKnown(t *testing.T) {
 	if !restored.MayHaveSeen(resolution) {
 		t.Error("the restore follows the delete")
 	}
+	// Two users wrote the same; only one of them was seen.
+	joined := &version.Version{Kind: version.Put, Vector: version.Vector{"a": 2, "b": 2, "~": 3}, Lineage: deleted, Joined: true}
+	if !joined.MayHaveSeen(restored) {
+		t.Error("the other user, who had overwritten the content, is forgotten")
+	}
 	if !resolution.MayHaveSeen(late) {
 		t.Error("a late write wins over what had overwritten its content")
 	}

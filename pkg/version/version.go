@@ -130,6 +130,8 @@ type Version struct {
 	Lineage Vector `json:"lineage,omitempty"`
 	// Supposed says that Lineage is a guess: the object may as well be a user's own write of that content.
 	Supposed bool `json:"supposed,omitempty"`
+	// Joined says that several users wrote this content, each without knowing of the others: Lineage is of one of them.
+	Joined bool `json:"joined,omitempty"`
 	// MayFollow is what else may be in a user version's past: versions that we were writing at its replica without
 	// having an answer. It never makes a version dominate; it only keeps a policy from preferring a content that the
 	// user may have overwritten knowingly.
@@ -168,7 +170,7 @@ func (v *Version) MayHaveSeen(u *Version) bool {
 	}
 	seen := func(c Vector) bool { return c.Before(v.Vector) || len(v.MayFollow) > 0 && c.LessEqual(all) }
 	content := u.ContentVector()
-	if u.Supposed && v.known().LessEqual(u.Vector) { // whoever wrote u saw v: so the guess is wrong
+	if u.Supposed && !v.Joined && v.known().LessEqual(u.Vector) { // whoever wrote u saw v: so the guess is wrong
 		content = u.Vector
 	}
 	return seen(content) || slices.ContainsFunc(u.Sources, seen)

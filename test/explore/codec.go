@@ -88,9 +88,9 @@ func (c *codec) row(r *row, replicas int) {
 	}
 	for i := range r.versions[:r.nv] {
 		v := &r.versions[i]
-		kind := bit(v.supposed)<<7 | v.content<<3 | v.origin<<1 | bit(v.hasLineage)
+		kind := v.kind()
 		c.u8(&kind)
-		v.supposed, v.content, v.origin, v.hasLineage = kind>>7 == 1, kind>>3&15, kind>>1&3, kind&1 == 1
+		v.supposed, v.joined, v.content, v.origin, v.hasLineage = kind>>7 == 1, kind>>6&1 == 1, kind>>3&7, kind>>1&3, kind&1 == 1
 		c.u8(&v.hlc)
 		c.vector(&v.vector)
 		c.vector(&v.may)
@@ -115,6 +115,11 @@ func (c *codec) row(r *row, replicas int) {
 	c.vector(&r.counters)
 }
 
+// kind is all of a version that is not a vector or a rank. Contents are fewer than eight.
+func (v *ver) kind() uint8 {
+	return bit(v.supposed)<<7 | bit(v.joined)<<6 | v.content<<3 | v.origin<<1 | bit(v.hasLineage)
+}
+
 // key is the row alone, by its own names.
 func (r *row) key(buf []byte, replicas int) []byte {
 	for i := range r.replicas[:replicas] {
@@ -124,7 +129,7 @@ func (r *row) key(buf []byte, replicas int) []byte {
 	buf = append(buf, bit(r.missing)<<7|r.nv<<3|r.ni, r.nl)
 	for i := range r.versions[:r.nv] {
 		v := &r.versions[i]
-		buf = append(buf, bit(v.supposed)<<7|v.content<<3|v.origin<<1|bit(v.hasLineage), v.hlc)
+		buf = append(buf, v.kind(), v.hlc)
 		buf = append(buf, v.vector[:]...)
 		buf = append(buf, v.may[:]...)
 		buf = append(buf, v.lineage[:]...)

@@ -102,6 +102,7 @@ func (v *ver) expand() *version.Version {
 	if v.content != 0 {
 		out.Kind, out.Content = version.Put, contentOf(v.content)
 	}
+	out.Joined = v.joined
 	if v.hasLineage {
 		out.Lineage, out.Supposed = v.lineage.expand(), v.supposed
 	}
@@ -216,7 +217,7 @@ func (m *machine) compact(s *state.Row) (r row, places map[version.ID]uint8, ok 
 		places[vid] = uint8(i + 1) //nolint:gosec // at most maxVersions
 		x := ver{
 			vector: again(parseVector(v.Vector)), may: again(parseVector(v.MayFollow)), lineage: again(parseVector(v.Lineage)),
-			hasLineage: v.Lineage != nil, supposed: v.Supposed, origin: place(v.Origin), hlc: uint8(v.HLC), //nolint:gosec // ranks are small here
+			hasLineage: v.Lineage != nil, supposed: v.Supposed, joined: v.Joined, origin: place(v.Origin), hlc: uint8(v.HLC), //nolint:gosec // ranks are small here
 		}
 		if v.Kind == version.Put {
 			x.content = number(v.Content.MD5)

@@ -43,7 +43,8 @@ type vector [4]uint8
 type ver struct {
 	vector, lineage, may vector
 	content, origin, hlc uint8
-	hasLineage, supposed bool
+	// what the lineage is
+	hasLineage, supposed, joined bool
 }
 
 const (

@@ -37,7 +37,7 @@ func TestNoViolation(t *testing.T) {
 
 // Seeds that found a fault of the engine, which has been mended since.
 func TestSeedsThatFailedOnce(t *testing.T) {
-	for _, seed := range []uint64{34_994, 46_715, 113_474, 115_356, 137_357, 352_133, 474_177, 829_316} {
+	for _, seed := range []uint64{34_994, 46_715, 113_474, 115_356, 123_163, 137_357, 173_481, 352_133, 470_568, 474_177, 829_316} {
 		var out strings.Builder
 		if code := run([]string{"-from", strconv.FormatUint(seed, 10), "-seeds", "1", "-shrink=false"}, &out, &out); code != 0 {
 			t.Errorf("seed %d ends with %d:\n%s", seed, code, out.String())

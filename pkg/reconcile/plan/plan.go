@@ -171,7 +171,7 @@ func (p *planner) holder(id version.ID) string {
 func (p *planner) join(heads []version.ID) version.ID {
 	id, dot := nextDot(&p.row, version.Synchronizer, p.now())
 	first := p.version(heads[0])
-	v := &version.Version{ID: id, Kind: first.Kind, MetaHash: first.MetaHash, Content: first.Content, Origin: version.Synchronizer, Past: first.Past}
+	v := &version.Version{ID: id, Kind: first.Kind, MetaHash: first.MetaHash, Content: first.Content, Origin: version.Synchronizer, Past: first.Past, Joined: true}
 	meant := slices.ContainsFunc(heads, func(h version.ID) bool { return !p.drift(p.version(h)) })
 	for _, h := range heads {
 		u := p.version(h)
