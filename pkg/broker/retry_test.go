@@ -17,25 +17,27 @@ import (
 )
 
 func TestBackoff(t *testing.T) {
-	base := Trigger{Name: "x", BackoffDelay: 100 * time.Millisecond, RetryAfterMax: time.Second}
+	base := Trigger{Name: "x", BackoffDelay: 100 * time.Millisecond, RetryAfterMax: time.Millisecond}
 	for _, tt := range []struct {
 		policy BackoffPolicy
 		want   []int // milliseconds before retries 1, 2, ...
 	}{
-		{Exponential, []int{100, 200, 400, 800, 1000, 1000}},
-		{Linear, []int{100, 200, 300, 400, 500, 600}},
+		{Exponential, []int{100, 200, 400, 800, 1600, 3200}},
+		{Linear, []int{0, 100, 200, 300, 400, 500}},
 	} {
 		tr := base
 		tr.BackoffPolicy = tt.policy
 		for i, ms := range tt.want {
-			if got := tr.backoff(i + 1); got.Milliseconds() != int64(ms) {
+			if got := tr.Backoff(i + 1); got.Milliseconds() != int64(ms) {
 				t.Errorf("%s, retry %d: %v, want %dms", tt.policy, i+1, got, ms)
 			}
 		}
 	}
-	huge := Trigger{BackoffPolicy: Exponential, BackoffDelay: time.Second, RetryAfterMax: time.Minute}
-	if got := huge.backoff(1 << 20); got != time.Minute {
-		t.Errorf("retry a million: %v, want the limit", got)
+	for _, policy := range []BackoffPolicy{Exponential, Linear} {
+		huge := Trigger{BackoffPolicy: policy, BackoffDelay: time.Hour}
+		if got := huge.Backoff(1 << 20); got != longest {
+			t.Errorf("%s, retry a million: %v, want the limit", policy, got)
+		}
 	}
 }
 

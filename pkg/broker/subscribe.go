@@ -178,7 +178,7 @@ func (s *subscription) deliver(msg jetstream.Msg) {
 	case !errkind.Of(err).Retryable(), attempt > s.trigger.Retry:
 		s.bury(msg, &e, attempt, sequence, err)
 	default:
-		wait := s.trigger.backoff(attempt)
+		wait := s.trigger.Backoff(attempt)
 		if asked := errkind.Delay(err); asked > 0 {
 			wait = min(asked, s.trigger.RetryAfterMax)
 		}

@@ -34,7 +34,7 @@ type Trigger struct {
 	Retry         int           // tries after the first one; negative is none
 	BackoffPolicy BackoffPolicy // "" is exponential
 	BackoffDelay  time.Duration // before the first retry
-	RetryAfterMax time.Duration // no wait is longer, whether computed or asked for by the handler
+	RetryAfterMax time.Duration // a handler that asks for more time than this (errkind.After) gets this
 	Timeout       time.Duration // of one try
 	Concurrency   int           // handlers running at once
 }
@@ -42,7 +42,8 @@ type Trigger struct {
 // BackoffPolicy says how the wait grows from one retry to the next.
 type BackoffPolicy string
 
-// The policies. The wait before retry n (from 1) is delay*2^(n-1) or delay*n.
+// The policies. The wait before retry n (from 1) is delay*2^(n-1) or delay*(n-1), without a bound, as in Knative: the first
+// retry of the linear policy is at once.
 const (
 	Exponential BackoffPolicy = "exponential"
 	Linear      BackoffPolicy = "linear"
@@ -68,19 +69,25 @@ func (f *Filter) UnmarshalJSON(text []byte) error {
 	return d.Decode((*plain)(f))
 }
 
-// backoff is the wait before retry n, counted from 1.
-func (t Trigger) backoff(n int) time.Duration {
+// longest is where computed waits end: what would come later is nobody's plan, and must not overflow.
+const longest = 365 * 24 * time.Hour
+
+// Backoff is the wait before retry n, counted from 1. t has its defaults (ParseTriggers does not fill them in).
+func (t Trigger) Backoff(n int) time.Duration {
 	d := t.BackoffDelay
 	if t.BackoffPolicy == Linear {
-		d *= time.Duration(n)
-	} else {
-		for range n - 1 {
-			if d *= 2; d >= t.RetryAfterMax {
-				break // and it can't overflow
-			}
+		if n > 1 && d > longest/time.Duration(n-1) {
+			return longest
 		}
+		return d * time.Duration(n-1)
 	}
-	return min(d, t.RetryAfterMax)
+	for range n - 1 {
+		if d > longest/2 {
+			return longest
+		}
+		d *= 2
+	}
+	return d
 }
 
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -157,8 +164,9 @@ type document struct {
 var separator = regexp.MustCompile(`(?m)^---([ \t].*)?\r?$`)
 
 // ParseTriggers reads the Knative Triggers of a manifest, which may hold several documents; documents of another kind are
-// passed over. The dead letter sink of a manifest is not read: this broker keeps dead letters itself. What is wrong in a
-// Trigger is an error of kind Invalid.
+// passed over. The dead letter sink of a manifest is not read: this broker keeps dead letters itself. One thing differs from
+// Knative: what a handler asks for (Retry-After) is always heeded here, and there only with a retryAfterMax, which
+// Knative's webhook refuses unless a feature is on. What is wrong in a Trigger is an error of kind Invalid.
 func ParseTriggers(r io.Reader) ([]Trigger, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {

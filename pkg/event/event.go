@@ -35,6 +35,10 @@ const (
 	GuardTripped          = Prefix + "guard.tripped.v1"
 )
 
+// Ping is the type of what a Knative PingSource sends, which nobody can have it change. A timer that asks for a scan is one:
+// the data is that of ScanRequested without a group, because whoever gets it is meant.
+const Ping = "dev.knative.sources.ping"
+
 // Extension attributes. Their values are strings only: CloudEvents integers have 32 bits.
 const (
 	ExtProvider     = "storeprovider" // s3, gcs, azure
@@ -144,3 +148,9 @@ type Scan struct {
 	Group string `json:"group"`
 	What  string `json:"what"` // due, backfill
 }
+
+// What a Scan asks for.
+const (
+	ScanDue      = "due"      // the keys that wait and whose time has come
+	ScanBackfill = "backfill" // everything: all listings compared with the state
+)

@@ -88,11 +88,21 @@ func GuardOf(e cloudevents.Event) (Guard, error) {
 	return g, err
 }
 
-// ScanOf reads the data of a scan.requested event. Errors: Invalid for other types and for data that does not decode.
+// ScanOf reads the data of a scan.requested event or of a Ping, which is for every group if it names none. Errors: Invalid for
+// other types and for data that does not decode or asks for nothing that is known.
 func ScanOf(e cloudevents.Event) (Scan, error) {
 	var s Scan
-	err := typed(e, ScanRequested, &s)
-	return s, err
+	typ := ScanRequested
+	if e.Type() == Ping {
+		typ = Ping
+	}
+	if err := typed(e, typ, &s); err != nil {
+		return s, err
+	}
+	if s.What != ScanDue && s.What != ScanBackfill {
+		return s, errkind.New(errkind.Invalid, "read event %s: what %q: must be %s or %s", e.ID(), s.What, ScanDue, ScanBackfill)
+	}
+	return s, nil
 }
 
 func typed(e cloudevents.Event, prefix string, into any) error {

@@ -69,7 +69,7 @@ func (p *Pipeline) subscribe(ctx context.Context) error {
 // scanOnRequest does what a scan.requested event asks for. In this process there is a timer too; an event comes from
 // whoever shares an outside broker.
 func (p *Pipeline) scanOnRequest(ctx context.Context, s event.Scan) error {
-	if s.What == "due" {
+	if s.What == event.ScanDue {
 		return p.worker.Sweep(ctx) //nolint:wrapcheck // the handler says "scan"
 	}
 	_, err := p.worker.Backfill(ctx, nil)

@@ -1,6 +1,6 @@
 // Package subscriber holds the handlers of events: Sync reconciles keys, Resolver settles conflicts, and record, a package of
 // its own, records everything. The same handlers run as services of their own behind a Knative Broker and together in one process. Which
-// events each of them gets is in triggers.yaml.
+// events each of them gets is in config/600-triggers.yaml.
 //
 // Errors: nil means that the event is dealt with for good. An error of a retryable kind brings the event back; any other
 // makes it a dead letter. Trouble with a bucket is no error: the key is in the dirty set, with its reason, so that a

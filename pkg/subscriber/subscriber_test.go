@@ -271,6 +271,36 @@ func TestScanRequests(t *testing.T) {
 	}
 }
 
+// A Knative PingSource can neither choose the type of its events nor know the group.
+func TestTimersAskForScans(t *testing.T) {
+	s, _ := newSync(t)
+	var asked []event.Scan
+	s.Scan = func(_ context.Context, r event.Scan) error {
+		asked = append(asked, r)
+		return nil
+	}
+	for data, ok := range map[string]bool{
+		`{"what": "due"}`: true, `{"group": "media", "what": "backfill"}`: true,
+		`{"group": "other", "what": "due"}`: true, // somebody else's
+		`{"what": "everything"}`:            false, `{}`: false, `"due"`: false,
+	} {
+		ev := cloudevents.New()
+		ev.SetID("1")
+		ev.SetType("dev.knative.sources.ping")
+		ev.SetSource("/apis/v1/namespaces/bucketmesh/pingsources/due")
+		if err := ev.SetData(cloudevents.ApplicationJSON, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Handle(t.Context(), ev); ok != (err == nil) || !ok && !errkind.Is(err, errkind.Invalid) {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+	slices.SortFunc(asked, func(a, b event.Scan) int { return strings.Compare(a.What, b.What) })
+	if want := []event.Scan{{Group: "media", What: "backfill"}, {Group: "media", What: "due"}}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v, want %v", asked, want)
+	}
+}
+
 func TestResolverKinds(t *testing.T) {
 	e := &engine{}
 	r := &subscriber.Resolver{Group: "media", Engine: e, Logger: slog.New(slog.DiscardHandler)}
@@ -329,13 +359,13 @@ func TestTriggersArePatient(t *testing.T) {
 		if tr.Name != tr.Subscriber {
 			t.Errorf("trigger %s is for %s", tr.Name, tr.Subscriber)
 		}
-		var total time.Duration
-		for wait, n := tr.BackoffDelay, 0; n < tr.Retry; n++ {
-			total += min(wait, tr.RetryAfterMax)
-			wait = min(2*wait, tr.RetryAfterMax)
+		var total, longest time.Duration
+		for n := range tr.Retry {
+			wait := tr.Backoff(n + 1)
+			total, longest = total+wait, max(longest, wait)
 		}
-		if total < 5*time.Minute || tr.RetryAfterMax > 10*time.Second || tr.BackoffDelay > time.Second {
-			t.Errorf("trigger %s tries for %v, pauses up to %v", tr.Name, total, tr.RetryAfterMax)
+		if total < 9*time.Minute || total > 11*time.Minute || longest > 20*time.Second {
+			t.Errorf("trigger %s tries for %v, pauses up to %v", tr.Name, total, longest)
 		}
 	}
 	if !slices.Equal(names, []string{subscriber.NameSync, subscriber.NameResolver, subscriber.NameAudit}) {

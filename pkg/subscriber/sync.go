@@ -29,7 +29,7 @@ type Sync struct {
 	Logger *slog.Logger
 	// Below has every key looked at that a replica holds below a prefix, or that the state has there.
 	Below func(ctx context.Context, replica, prefix string) error
-	// Scan does what a scan.requested event asks for; it may stop early with a retryable error and go on at the next
+	// Scan does what a scan.requested event or a timer asks for; it may stop early with a retryable error and go on at the next
 	// delivery. Nil: such events are acknowledged and nothing is done, because the process has a timer of its own.
 	Scan func(ctx context.Context, s event.Scan) error
 	// Ledger is told what became of each object.* event, before the event is acknowledged. Nil: nobody keeps books.
@@ -41,7 +41,7 @@ func (s *Sync) Handle(ctx context.Context, e cloudevents.Event) error {
 	switch {
 	case e.Type() == event.ConflictResolved:
 		return s.resolved(ctx, e)
-	case e.Type() == event.ScanRequested:
+	case e.Type() == event.ScanRequested, e.Type() == event.Ping:
 		return s.scan(ctx, e)
 	case e.Type() == event.PrefixChanged:
 		return s.prefix(ctx, e)
@@ -96,6 +96,9 @@ func (s *Sync) scan(ctx context.Context, e cloudevents.Event) error {
 	req, err := event.ScanOf(e)
 	if err != nil {
 		return fmt.Errorf("handle scan request: %w", err)
+	}
+	if req.Group == "" && e.Type() == event.Ping {
+		req.Group = s.Group.Name // a timer knows no groups
 	}
 	if req.Group != s.Group.Name || s.Scan == nil {
 		return nil

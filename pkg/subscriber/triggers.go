@@ -1,9 +1,7 @@
 package subscriber
 
-import _ "embed"
+import "github.com/bucketmesh/bucketmesh/config"
 
-//go:embed triggers.yaml
-var triggers string
-
-// Triggers is the manifest that says who gets which events: Knative Triggers in YAML (broker.ParseTriggers reads it).
-func Triggers() string { return triggers }
+// Triggers is the manifest that says who gets which events: the Knative Triggers that a cluster has, in YAML (broker.ParseTriggers
+// reads it).
+func Triggers() string { return config.Triggers() }

@@ -75,7 +75,7 @@ func SyncHandler(w *Worker, group *config.Group) subscriber.Handler {
 	return &subscriber.Sync{
 		Group: group, Engine: w.Engine(), Now: time.Now, Logger: w.log, Below: w.Below, Ledger: w.Noter(),
 		Scan: func(ctx context.Context, s event.Scan) error {
-			if s.What == "due" {
+			if s.What == event.ScanDue {
 				return errors.Join(w.Sweep(ctx), w.fold(ctx), w.tidy(ctx))
 			}
 			_, err := w.Backfill(ctx, nil)
