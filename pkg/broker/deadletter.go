@@ -5,13 +5,12 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
 
@@ -29,20 +28,6 @@ const (
 	maxReason   = 2048 // bytes
 	headerSpace = 8192 // bytes of a message that are left for its headers
 )
-
-// DeadLetter is an event that a trigger gave up on, or a raw message that could not be made an event at all.
-type DeadLetter struct {
-	ID          string       `json:"id"`
-	Time        time.Time    `json:"time"`              // when it was given up
-	Trigger     string       `json:"trigger,omitempty"` // "" is a raw message
-	Reason      string       `json:"reason"`
-	Kind        string       `json:"kind,omitempty"` // of the error, errkind
-	Attempts    int          `json:"attempts,omitempty"`
-	Event       *event.Event `json:"event,omitempty"` // nil if raw
-	Raw         []byte       `json:"raw,omitempty"`   // nil if it is an event
-	ContentType string       `json:"contentType,omitempty"`
-	CutFrom     int          `json:"cutFrom,omitempty"` // raw is the beginning of a message of this many bytes
-}
 
 // StoreRaw keeps a message that could not be understood, for a person to look at. It is in the store when StoreRaw returns
 // nil; then the sender may be told to forget it. What is larger than the store takes is cut, which the letter says.
@@ -78,9 +63,9 @@ func oneLine(s string, limit int) string {
 }
 
 // DeadLetters lists dead letters, oldest first; limit 0 is all.
-func (b *Broker) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
-	var letters []DeadLetter
-	err := b.eachDead(ctx, func(d DeadLetter) (bool, error) {
+func (b *Broker) DeadLetters(ctx context.Context, limit int) ([]deadletter.Letter, error) {
+	var letters []deadletter.Letter
+	err := b.eachDead(ctx, func(d deadletter.Letter) (bool, error) {
 		letters = append(letters, d)
 		return limit == 0 || len(letters) < limit, nil
 	})
@@ -88,7 +73,7 @@ func (b *Broker) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, erro
 }
 
 // eachDead calls f for every dead letter that exists now, until it returns false.
-func (b *Broker) eachDead(ctx context.Context, f func(DeadLetter) (bool, error)) error {
+func (b *Broker) eachDead(ctx context.Context, f func(deadletter.Letter) (bool, error)) error {
 	info, err := b.dead.Info(ctx)
 	if err != nil {
 		return errkind.New(errkind.Unavailable, "read dead letters: %w", err)
@@ -112,8 +97,8 @@ func (b *Broker) eachDead(ctx context.Context, f func(DeadLetter) (bool, error))
 	return nil
 }
 
-func deadLetter(m *jetstream.RawStreamMsg) DeadLetter {
-	d := DeadLetter{
+func deadLetter(m *jetstream.RawStreamMsg) deadletter.Letter {
+	d := deadletter.Letter{
 		ID:          strconv.FormatUint(m.Sequence, 10),
 		Time:        m.Time,
 		Trigger:     m.Header.Get(headerTrigger),
@@ -147,7 +132,7 @@ func (b *Broker) Replay(ctx context.Context, id string) error {
 // ReplayAll replays every dead letter that exists now and can be replayed, and says how many. Raw messages and letters of
 // triggers that are gone are left.
 func (b *Broker) ReplayAll(ctx context.Context) (n int, err error) {
-	err = b.eachDead(ctx, func(d DeadLetter) (bool, error) {
+	err = b.eachDead(ctx, func(d deadletter.Letter) (bool, error) {
 		switch err := b.replay(ctx, d); {
 		case err == nil:
 			n++
@@ -159,7 +144,7 @@ func (b *Broker) ReplayAll(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-func (b *Broker) replay(ctx context.Context, d DeadLetter) error {
+func (b *Broker) replay(ctx context.Context, d deadletter.Letter) error {
 	if d.Event == nil {
 		return errkind.New(errkind.Unsupported, "replay dead letter %s: it is no event, so no trigger can take it", d.ID)
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 )
 
 const patience = 30 * time.Second // for what must happen; a test that passes never waits for it
@@ -118,7 +120,7 @@ func status(t *testing.T, b *Broker, trigger string) TriggerStatus {
 	panic("unreachable")
 }
 
-func letters(t *testing.T, b *Broker) []DeadLetter {
+func letters(t *testing.T, b *Broker) []deadletter.Letter {
 	t.Helper()
 	l, err := b.DeadLetters(t.Context(), 0)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 )
 
@@ -234,7 +235,7 @@ func TestReplayGoesToTheTriggerThatFailedOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the replayed event", func() bool { return got.count(first.Event.ID()) == 1 })
-	if l := letters(t, b); len(l) != 2 || slices.ContainsFunc(l, func(d DeadLetter) bool { return d.ID == first.ID }) {
+	if l := letters(t, b); len(l) != 2 || slices.ContainsFunc(l, func(d deadletter.Letter) bool { return d.ID == first.ID }) {
 		t.Errorf("letters after the replay: %+v", l)
 	}
 	if err := b.Replay(t.Context(), first.ID); !errkind.Is(err, errkind.NotFound) {

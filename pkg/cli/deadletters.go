@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 )
 
@@ -42,7 +42,7 @@ func (a *App) deadLettersList() *cobra.Command {
 				return err //nolint:wrapcheck // says what could not be read
 			}
 			if letters == nil {
-				letters = []broker.DeadLetter{} // JSON: a list
+				letters = []deadletter.Letter{} // JSON: a list
 			}
 			return out.print(a.Out, letters, func(w io.Writer) {
 				row(w, "ID", "GIVEN UP", "TRIGGER", "TRIES", "WHAT", "WHY")
@@ -58,7 +58,7 @@ func (a *App) deadLettersList() *cobra.Command {
 	return cmd
 }
 
-func subjectOf(l broker.DeadLetter) string {
+func subjectOf(l deadletter.Letter) string {
 	if l.Event == nil {
 		return fmt.Sprintf("a message of %d bytes", max(len(l.Raw), l.CutFrom))
 	}

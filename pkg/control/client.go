@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
@@ -54,7 +54,7 @@ func (c *Client) Status(ctx context.Context) (s pipeline.Status, err error) {
 }
 
 // DeadLetters implements API.
-func (c *Client) DeadLetters(ctx context.Context, limit int) (letters []broker.DeadLetter, err error) {
+func (c *Client) DeadLetters(ctx context.Context, limit int) (letters []deadletter.Letter, err error) {
 	return letters, c.ask(ctx, http.MethodGet, pathDeadLetters+"?limit="+url.QueryEscape(strconv.Itoa(limit)), nil, &letters)
 }
 

@@ -10,7 +10,7 @@ package control
 import (
 	"context"
 
-	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
@@ -24,7 +24,7 @@ import (
 type API interface {
 	Status(ctx context.Context) (pipeline.Status, error)
 	Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error)
-	DeadLetters(ctx context.Context, limit int) ([]broker.DeadLetter, error)
+	DeadLetters(ctx context.Context, limit int) ([]deadletter.Letter, error)
 	Replay(ctx context.Context, ids ...string) (int, error)
 
 	Choose(ctx context.Context, id string, c reconcile.Choice) (state.Conflict, error)

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/control"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
@@ -24,7 +24,7 @@ import (
 // api answers with what a test wants.
 type api struct {
 	status   pipeline.Status
-	letters  []broker.DeadLetter
+	letters  []deadletter.Letter
 	limit    int
 	replayed []string
 	steps    []scan.Progress
@@ -35,7 +35,7 @@ type api struct {
 
 func (a *api) Status(context.Context) (pipeline.Status, error) { return a.status, a.err }
 
-func (a *api) DeadLetters(_ context.Context, limit int) ([]broker.DeadLetter, error) {
+func (a *api) DeadLetters(_ context.Context, limit int) ([]deadletter.Letter, error) {
 	a.limit = limit
 	return a.letters, a.err
 }
@@ -108,7 +108,7 @@ func serve(t *testing.T, a *api) (*control.Client, string) {
 func TestRoundTrip(t *testing.T) {
 	a := &api{
 		status:  pipeline.Status{Group: "g", Running: true, Stats: state.Stats{Keys: 3}, DirtyKeys: []state.Dirty{{Key: "é k", Reason: "why"}}},
-		letters: []broker.DeadLetter{{ID: "1", Reason: "why", Raw: []byte{0xff}}},
+		letters: []deadletter.Letter{{ID: "1", Reason: "why", Raw: []byte{0xff}}},
 		steps:   []scan.Progress{{Keys: 1}, {Keys: 2, Done: true, Skipped: map[string]string{"a": "down"}}},
 	}
 	c, path := serve(t, a)

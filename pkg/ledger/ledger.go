@@ -48,6 +48,12 @@ const (
 // Types is how the types of the events begin that the law is about.
 const Types = "dev.bucketmesh.object."
 
+// Trigger is the name of the trigger whose subscriber says what becomes of events.
+const Trigger = "sync"
+
+// Accounts reports whether it is up to that trigger, and part of the law, what becomes of an event of the type.
+func Accounts(trigger, typ string) bool { return trigger == Trigger && strings.HasPrefix(typ, Types) }
+
 // Note is the outcome of one event.
 type Note struct {
 	Source, ID string // of the event

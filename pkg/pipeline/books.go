@@ -2,13 +2,11 @@ package pipeline
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
-	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 )
 
 // skew is how far the clock of an outside NATS server may be from ours.
@@ -40,7 +38,7 @@ func (p *Pipeline) replaying(ctx context.Context, trigger string, e cloudevents.
 }
 
 func (p *Pipeline) noteLetter(ctx context.Context, trigger string, e cloudevents.Event, o ledger.Outcome) error {
-	if trigger != subscriber.NameSync || !strings.HasPrefix(e.Type(), ledger.Types) {
+	if !ledger.Accounts(trigger, e.Type()) {
 		return nil
 	}
 	return p.ledger.Note(ctx, ledger.Note{Source: e.Source(), ID: e.ID(), Outcome: o}) //nolint:wrapcheck // says "note outcome"

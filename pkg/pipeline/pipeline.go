@@ -21,6 +21,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/judge"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
@@ -280,7 +281,7 @@ func (p *Pipeline) Backfill(ctx context.Context, progress func(scan.Progress)) (
 }
 
 // DeadLetters lists what the triggers gave up on, and messages that could not be understood.
-func (p *Pipeline) DeadLetters(ctx context.Context, limit int) ([]broker.DeadLetter, error) {
+func (p *Pipeline) DeadLetters(ctx context.Context, limit int) ([]deadletter.Letter, error) {
 	return p.broker.DeadLetters(ctx, limit) //nolint:wrapcheck // says "read dead letters"
 }
 

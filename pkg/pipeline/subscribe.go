@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ func (p *Pipeline) subscribe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read triggers: %w", err)
 	}
+	triggers = slices.DeleteFunc(triggers, func(t broker.Trigger) bool {
+		return t.Subscriber == subscriber.NameDeadLetters // the broker of this process keeps them itself
+	})
 	parallel := max(p.opts.Group.Transfer.Parallel, 1)
 	handlers := map[string]subscriber.Handler{
 		subscriber.NameSync: &subscriber.Sync{

@@ -15,14 +15,16 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 )
 
 // Names of the subscribers, which are those of their triggers.
 const (
-	NameSync     = "sync"
-	NameResolver = "conflict-resolver"
-	NameAudit    = "audit"
+	NameSync        = ledger.Trigger
+	NameResolver    = "conflict-resolver"
+	NameAudit       = "audit"
+	NameDeadLetters = "dead-letters" // services only: in one process the broker keeps dead letters itself
 )
 
 // Handler handles one event (serve.Handler, broker.Handler).

@@ -368,7 +368,7 @@ func TestTriggersArePatient(t *testing.T) {
 			t.Errorf("trigger %s tries for %v, pauses up to %v", tr.Name, total, longest)
 		}
 	}
-	if !slices.Equal(names, []string{subscriber.NameSync, subscriber.NameResolver, subscriber.NameAudit}) {
+	if !slices.Equal(names, []string{subscriber.NameSync, subscriber.NameResolver, subscriber.NameAudit, subscriber.NameDeadLetters}) {
 		t.Errorf("triggers %q", names)
 	}
 }

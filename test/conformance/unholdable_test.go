@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bucketmesh/bucketmesh/pkg/broker"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/test/cluster"
 )
@@ -125,9 +125,9 @@ func (f *fleet) has(t *testing.T, replica, key, azurePrefix string) bool {
 }
 
 // letter waits for the dead letter about a key.
-func (f *fleet) letter(t *testing.T, key, replica string) broker.DeadLetter {
+func (f *fleet) letter(t *testing.T, key, replica string) deadletter.Letter {
 	t.Helper()
-	var found broker.DeadLetter
+	var found deadletter.Letter
 	cluster.Eventually(t, "there is a letter about "+key, func() bool {
 		letters, err := f.DeadLetters(t.Context(), 100)
 		if err != nil {

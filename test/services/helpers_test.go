@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(bin) }()
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", bin, "./services/normalizer-s3", "./services/normalizer-gcs",
-		"./services/normalizer-azure", "./services/puller", "./services/sync", "./services/conflict-resolver", "./services/audit")
+		"./services/normalizer-azure", "./services/puller", "./services/sync", "./services/conflict-resolver", "./services/audit", "./services/dead-letters")
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build services: %v\n%s", err, out)

@@ -16,6 +16,7 @@ var leaves = map[string][]string{
 	"pkg/policy/rank":   {"pkg/errkind"},
 	"pkg/merge":         {"pkg/errkind", "pkg/merge/internal/align", "pkg/merge/internal/text", "pkg/merge/internal/tree"},
 	"pkg/ledger":        {"pkg/errkind"},
+	"pkg/deadletter":    {"pkg/errkind"},
 }
 
 // neighbours lists, for a package with a wall around it, the only packages of the module that it may import directly.
@@ -136,6 +137,7 @@ var heavy = map[string][]string{
 	"services/normalizer-s3":     {"github.com/google/cel-go", "cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws", "github.com/jackc"},
 	"services/sync":              {"cloud.google.com/go/pubsub", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
 	"services/conflict-resolver": {"cloud.google.com/go/pubsub", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite"},
+	"services/dead-letters":      {"github.com/google/cel-go", "cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws"},
 	"services/audit":             {"github.com/google/cel-go", "cloud.google.com/go", "github.com/Azure/azure-sdk-for-go", "github.com/nats-io", "knative.dev/eventing", "modernc.org/sqlite", "github.com/aws"},
 }
 

@@ -1,0 +1,82 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+)
+
+// Sink is where events are sent again: the broker.
+type Sink interface {
+	Publish(ctx context.Context, events ...event.Event) error
+}
+
+// Replayer sends the events of a group's letters to the broker again. A broker can't give an event to one trigger alone, so
+// that all whose filter it passes get it once more. That is safe, because delivery is at least once anyway: audit
+// and the ledger know the event by its source and id and count it once, sync finds what it tells in the row of its key and
+// sends no request for it, or looks, and the conflict-resolver finds its conflict settled. What must not happen is that a
+// letter is taken for replayed before the broker has its event; hence the order here.
+type Replayer struct {
+	Store Store
+	Group string
+	Sink  Sink
+}
+
+// Replay sends letters again and says how many the broker took. It goes on after one that fails: the error is of all.
+func (r *Replayer) Replay(ctx context.Context, ids ...string) (n int, err error) {
+	var errs []error
+	for _, id := range ids {
+		l, err := r.Store.Get(ctx, r.Group, id)
+		if err == nil {
+			err = r.replay(ctx, l)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		n++
+	}
+	return n, errors.Join(errs...)
+}
+
+// All sends every letter again that is an event and was not yet. It ends with the first that fails: then the broker or the
+// store has trouble, and all others would fail too.
+func (r *Replayer) All(ctx context.Context) (n int, err error) {
+	var q Query
+	for {
+		page, err := r.Store.List(ctx, r.Group, q)
+		if err != nil {
+			return n, err //nolint:wrapcheck // says "read dead letters"
+		}
+		if len(page) == 0 {
+			return n, nil
+		}
+		for _, l := range page {
+			q.After = l.ID
+			if l.Event == nil {
+				continue
+			}
+			if err := r.replay(ctx, l); err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+}
+
+func (r *Replayer) replay(ctx context.Context, l Letter) error {
+	if l.Event == nil {
+		return errkind.New(errkind.Unsupported, "replay dead letter %s: it is a message that could not be understood, so no trigger can take it", l.ID)
+	}
+	if err := r.Sink.Publish(ctx, *l.Event); err != nil {
+		return fmt.Errorf("replay dead letter %s: %w", l.ID, err)
+	}
+	if err := r.Store.Replayed(ctx, r.Group, l); err != nil {
+		return fmt.Errorf("replay dead letter %s: the broker has it, but that is not noted; it may be replayed once more: %w", l.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/ledger"
+	"github.com/bucketmesh/bucketmesh/pkg/state/internal/record"
+)
+
+// Letters are the dead letters of services in the same database, beside the ledger that counts them.
+type Letters struct{ s *Store }
+
+var _ deadletter.Store = (*Letters)(nil)
+
+// Letters are the store's dead letters. They end with the store.
+func (s *Store) Letters() *Letters { return &Letters{s} }
+
+// forgetChunk bounds how many replayed letters one Put forgets.
+const forgetChunk = 100
+
+const (
+	letterPut = `INSERT INTO bm_letter AS l (grp, trigger, name, arrivals, doc) VALUES ($1, $2, $3, 1, $4)
+		ON CONFLICT (grp, trigger, name) DO UPDATE SET arrivals = l.arrivals + 1, replayed = NULL, doc = excluded.doc`
+	letterForget = `DELETE FROM bm_letter WHERE seq IN
+		(SELECT seq FROM bm_letter WHERE grp = $1 AND replayed < $2 ORDER BY replayed LIMIT $3)`
+	letterFields = `SELECT seq, arrivals, coalesce(replayed, 0), doc FROM bm_letter WHERE grp = $1 AND `
+	letterList   = letterFields + `seq > $2 AND (replayed IS NULL OR $3) ORDER BY seq LIMIT $4`
+	letterDone   = `UPDATE bm_letter SET replayed = $4 WHERE grp = $1 AND seq = $2 AND arrivals = $3`
+)
+
+// Put implements deadletter.Store.
+func (t *Letters) Put(ctx context.Context, group string, l deadletter.Letter) error {
+	if err := record.CheckKeys(group); err != nil {
+		return err
+	}
+	doc, err := json.Marshal(l)
+	if err != nil {
+		return errkind.New(errkind.Invalid, "keep dead letter: %w", err)
+	}
+	err = t.s.repeat(ctx, func(ctx context.Context) error {
+		return pgx.BeginFunc(ctx, t.s.pool, func(tx pgx.Tx) error {
+			var b pgx.Batch
+			b.Queue(letterPut, group, l.Trigger, l.Name(), doc)
+			t.note(&b, group, l, ledger.Dead)
+			b.Queue(letterForget, group, record.Nanos(t.s.o.Now().Add(-deadletter.KeepReplayed)), forgetChunk)
+			return tx.SendBatch(ctx, &b).Close()
+		})
+	})
+	return classify("keep dead letter", err)
+}
+
+// note has the ledger follow what becomes of a letter, if it is about its event at all.
+func (t *Letters) note(b *pgx.Batch, group string, l deadletter.Letter, o ledger.Outcome) {
+	if l.Event == nil || !ledger.Accounts(l.Trigger, l.Event.Type()) {
+		return
+	}
+	n := ledger.Note{Source: l.Event.Source(), ID: l.Event.ID(), Outcome: o}
+	if ledger.Check(group, n) != nil {
+		return // the audit log can't have it either
+	}
+	b.Queue(ledgerNote, group, []string{n.Source}, []string{n.ID}, [][]byte{{}}, []string{string(o)}, record.Nanos(t.s.o.Now()))
+}
+
+// List implements deadletter.Store.
+func (t *Letters) List(ctx context.Context, group string, q deadletter.Query) ([]deadletter.Letter, error) {
+	var after int64
+	if q.After != "" {
+		var err error
+		if after, err = deadletter.Number(q.After); err != nil {
+			return nil, err //nolint:wrapcheck // says what an id is
+		}
+	}
+	letters, err := all(ctx, t.s, func(r pgx.CollectableRow) (deadletter.Letter, error) { return scanLetter(r) },
+		letterList, group, after, q.Replayed, record.Limit(q.Limit))
+	return letters, classify("read dead letters", err)
+}
+
+// Get implements deadletter.Store.
+func (t *Letters) Get(ctx context.Context, group, id string) (l deadletter.Letter, err error) {
+	seq, err := deadletter.Number(id)
+	if err != nil {
+		return l, err //nolint:wrapcheck // says what an id is
+	}
+	err = t.s.repeat(ctx, func(ctx context.Context) error {
+		l, err = scanLetter(t.s.pool.QueryRow(ctx, letterFields+`seq = $2`, group, seq))
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return l, errkind.New(errkind.NotFound, "read dead letter %s: there is none", id)
+	}
+	return l, classify("read dead letter", err)
+}
+
+func scanLetter(row pgx.Row) (l deadletter.Letter, err error) {
+	var seq, arrivals, replayed int64
+	var doc []byte
+	if err := row.Scan(&seq, &arrivals, &replayed, &doc); err != nil {
+		return l, err
+	}
+	if err := json.Unmarshal(doc, &l); err != nil {
+		return l, errkind.New(errkind.Invalid, "read dead letter %d: %w", seq, err)
+	}
+	l.ID, l.Arrivals = strconv.FormatInt(seq, 10), int(arrivals)
+	if replayed != 0 {
+		l.Replayed = record.Time(replayed)
+	}
+	return l, nil
+}
+
+// Replayed implements deadletter.Store.
+func (t *Letters) Replayed(ctx context.Context, group string, l deadletter.Letter) error {
+	seq, err := deadletter.Number(l.ID)
+	if err != nil {
+		return err //nolint:wrapcheck // says what an id is
+	}
+	err = t.s.repeat(ctx, func(ctx context.Context) error {
+		return pgx.BeginFunc(ctx, t.s.pool, func(tx pgx.Tx) error {
+			done, err := tx.Exec(ctx, letterDone, group, seq, l.Arrivals, record.Nanos(t.s.o.Now()))
+			if err != nil || done.RowsAffected() == 0 { // it came back, or was dropped
+				return err
+			}
+			var b pgx.Batch
+			t.note(&b, group, l, ledger.Replayed)
+			return tx.SendBatch(ctx, &b).Close()
+		})
+	})
+	return classify("note replayed dead letter", err)
+}
+
+// Drop implements deadletter.Store.
+func (t *Letters) Drop(ctx context.Context, group, id string) error {
+	seq, err := deadletter.Number(id)
+	if err != nil {
+		return err //nolint:wrapcheck // says what an id is
+	}
+	return classify("drop dead letter", t.s.exec(ctx, `DELETE FROM bm_letter WHERE grp = $1 AND seq = $2`, group, seq))
+}

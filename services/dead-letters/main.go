@@ -1,0 +1,46 @@
+// Command dead-letters is the service that keeps what a Knative broker gave up on: the dead-letter sink of all triggers. What is
+// kept is listed and replayed by the command bucketmesh dead-letters.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
+	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
+	"github.com/bucketmesh/bucketmesh/pkg/subscriber/bury"
+)
+
+func main() {
+	os.Exit(serve.Main("dead-letters", serve.BuildVersion(), build))
+}
+
+func build(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
+	group, err := env.Group(rt.Getenv, config.Options{})
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("load group: %w", err)
+	}
+	dsn, err := env.DSN(rt.Getenv)
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("read environment: %w", err)
+	}
+	store, err := postgres.Open(ctx, dsn, postgres.Options{})
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("open store: %w", err)
+	}
+	letters := store.Letters()
+	keeper := &bury.Handler{Group: group.Name, Store: letters, Now: time.Now, Logger: rt.Logger}
+	handler, err := keeper.HTTP(serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
+	if err != nil {
+		return serve.Config{}, fmt.Errorf("make service: %w", err)
+	}
+	return serve.Config{Handler: handler, Ready: []serve.Check{{Name: "store", Do: func(ctx context.Context) error {
+		_, err := letters.List(ctx, group.Name, deadletter.Query{Limit: 1})
+		return err
+	}}}}, nil
+}
