@@ -231,6 +231,7 @@ func delivered(s set) []string {
 		demand(delivery.Retry != nil && *delivery.Retry > 0 && delivery.BackoffPolicy != nil && delivery.BackoffDelay != nil, "has no retries")
 		dead := delivery.DeadLetterSink
 		demand(dead != nil && dead.Ref != nil && dead.Ref.Name == "dead-letters" && timeouts[dead.Ref.Name] > 0, "has no dead letter sink that is there")
+		demand(dead == nil || dead.URI != nil && dead.URI.Path == "/"+trigger.Name, "its dead letter sink does not say whose letters they are")
 		wait, err := timeout(trigger)
 		demand(err == nil && int64(wait.Seconds()) == timeouts[ref.Name], fmt.Sprintf(
 			"its timeout is not that of the Service, %d s: one of the two gives up while the other still waits", timeouts[ref.Name]))
@@ -347,7 +348,8 @@ func TestBrokenRulesAreFound(t *testing.T) {
 		"another image":           {"500-sync.yaml", "ko://github.com/bucketmesh/bucketmesh/services/sync", "docker.io/sync", "image is not"},
 		"no subscriber":           {"600-triggers.yaml", "kind: Service, name: sync}", "kind: Service, name: sink}", "subscriber is not there"},
 		"no broker":               {"400-broker.yaml", "name: bucketmesh\n", "name: other\n", "broker is not there"},
-		"no dead letter sink":     {"600-triggers.yaml", "    deadLetterSink:\n      ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: dead-letters}\n", "", "dead letter sink"},
+		"no dead letter sink":     {"600-triggers.yaml", "    deadLetterSink:\n      ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: dead-letters}\n      uri: /sync\n", "", "dead letter sink"},
+		"an anonymous letter":     {"600-triggers.yaml", "uri: /sync", "uri: /", "does not say whose letters"},
 		"no retries":              {"600-triggers.yaml", "    retry: 78\n", "", "has no retries"},
 		"two timeouts":            {"600-triggers.yaml", "timeout: PT10M", "timeout: PT1M", "not that of the Service"},
 		"a sender without a sink": {"450-sinkbindings.yaml", "    kind: Service\n    name: sync\n", "    kind: Service\n    name: audit\n", "no SinkBinding"},
