@@ -55,7 +55,6 @@ install_postgres() {
 }
 
 up_postgres() {
-  install_postgres
   local home bin
   home=$(postgres_home)
   bin=$(postgres_bin)

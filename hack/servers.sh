@@ -6,6 +6,7 @@
 #   hack/servers.sh restart SERVER...   down, then up, with the data kept
 #   hack/servers.sh wipe                down, then remove the data
 #   hack/servers.sh status              one line per server; exit code 1 if one of them is not healthy
+#   hack/servers.sh install [SERVER...] only install: "up" needs no network then
 #   hack/servers.sh azurite             install Azurite (once, pinned), and print the path of its program
 #   hack/servers.sh env                 shell lines to be read with: eval "$(hack/servers.sh env)"
 #
@@ -75,17 +76,6 @@ port() {
 }
 
 # --- health ------------------------------------------------------------------------------------------------------------
-
-# connects PORT: somebody listens there.
-connects() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# http_ok PORT PATH [STATUS]: a GET is answered with 200 (or STATUS). Bash itself asks, so that nothing has to be
-# installed for it.
-http_ok() (
-  exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
-  printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
-  IFS= read -r -t 3 line <&3 && [[ $line == "HTTP/1.1 ${3:-200}"* ]]
-)
 
 healthy() {
   case $1 in
@@ -169,6 +159,7 @@ up() {
   if connects "$(port "$server")"; then
     die "port $(port "$server") of $server is taken by another process: set BUCKETMESH_PORT_BASE"
   fi
+  install_server "$server"
   case $server in
     minio-*) up_minio "$server" ;;
     versitygw) up_versitygw ;;
@@ -203,6 +194,17 @@ down() {
   rm -f "$DIR/$server.pid" "$DIR/$server.settings"
 }
 
+# install_server SERVER installs what it needs from elsewhere, once.
+install_server() {
+  case $1 in
+    minio-*) install_tool minio "$MINIO_PIN" ;;
+    versitygw) install_tool versitygw "$VERSITYGW_PIN" ;;
+    postgres) install_postgres ;;
+    fake-gcs) install_tool fake-gcs-server "$FAKE_GCS_PIN" ;;
+    azurite | sqs) install_node ;;
+  esac
+}
+
 # --- the servers -------------------------------------------------------------------------------------------------------
 
 # Each MinIO has two webhook targets with the same URL. T1 sends at once and forgets what can't be delivered. T2 keeps
@@ -210,7 +212,6 @@ down() {
 # that is bound to both is told of changes quickly and at least once; the duplicates have the same event id.
 up_minio() {
   local server=$1 url=http://127.0.0.1:$NORMALIZER_PORT/s3/$1
-  install_tool minio "$MINIO_PIN"
   mkdir -p "$DIR/$server/data" "$DIR/$server/queue"
   MINIO_ROOT_USER=$ACCESS_KEY MINIO_ROOT_PASSWORD=$SECRET_KEY MINIO_BROWSER=off MINIO_UPDATE=off \
     MINIO_NOTIFY_WEBHOOK_ENABLE_T1=on MINIO_NOTIFY_WEBHOOK_ENDPOINT_T1=$url \
@@ -225,7 +226,6 @@ up_minio() {
 # versitygw knows no token: the credentials in the URL become a Basic authorization header.
 up_versitygw() {
   local helper='' url=http://bucketmesh:$TOKEN@127.0.0.1:$NORMALIZER_PORT/s3/versitygw
-  install_tool versitygw "$VERSITYGW_PIN"
   mkdir -p "$DIR/versitygw/objects" "$DIR/versitygw/versions"
   if ! connects "$NORMALIZER_PORT"; then
     (cd "$ROOT" && go build -buildvcs=false -o "$BIN/testevent" ./hack/testevent)
@@ -252,7 +252,6 @@ up_versitygw() {
 up_fake_gcs() {
   local address
   address=127.0.0.1:$(port fake-gcs)
-  install_tool fake-gcs-server "$FAKE_GCS_PIN"
   PUBSUB_EMULATOR_HOST=127.0.0.1:$(port pubsub) launch fake-gcs "$BIN/fake-gcs-server" -backend memory -scheme http \
     -host 127.0.0.1 -port "$(port fake-gcs)" -public-host "$address" -external-url "http://$address" -log-level warn \
     -event.list finalize,delete,metadataUpdate,archive \
@@ -265,7 +264,6 @@ up_pubsub() {
 }
 
 up_azurite() {
-  install_node
   mkdir -p "$DIR/azurite"
   AZURITE_ACCOUNTS=$AZURE_ACCOUNT:$AZURE_KEY launch azurite node "$NODE/node_modules/azurite/dist/src/azurite.js" \
     --location "$DIR/azurite" --silent --skipApiVersionCheck --disableTelemetry \
@@ -274,7 +272,6 @@ up_azurite() {
 }
 
 up_sqs() {
-  install_node
   launch sqs node "$NODE/sqs.mjs" "$(port sqs)"
 }
 
@@ -330,6 +327,10 @@ case $command in
   up)
     select_servers "$@"
     for server in "${SERVERS[@]}"; do up "$server"; done
+    ;;
+  install)
+    select_servers "$@"
+    for server in "${SERVERS[@]}"; do install_server "$server"; done
     ;;
   down)
     select_servers "$@"

@@ -29,6 +29,8 @@ type options struct {
 	name string   // of the group, and of all its buckets and containers; e2e if empty
 	args []string // more arguments of the program
 	cli  string   // the program that is asked; the one under test if empty
+
+	there bool // buckets and document are
 }
 
 func (o *options) defaults() error {
@@ -121,6 +123,9 @@ func (s *Stage) setUp(ctx context.Context, f Fleet, getenv func(string) string) 
 	}
 	if err := f(ctx, s, env); err != nil {
 		return err
+	}
+	if s.there {
+		return nil
 	}
 	if err := os.WriteFile(s.Program.group, []byte(groupFile(s.name, s.replicas)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)

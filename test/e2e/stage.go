@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 )
 
-// Options of Open. All are required but State, Limit and Args.
+// Options of Open. All are required but State, Limit, Args and There.
 type Options struct {
 	Name  string // of the group and of its buckets, which must not be there yet
 	Seed  uint64 // of all contents
@@ -17,17 +18,18 @@ type Options struct {
 	Limit time.Duration
 	Dir   string   // for data and logs
 	Args  []string // more arguments of each start of the program
+	There bool     // buckets and document are there, made by an earlier Open
 
 	Program string // under test: it takes the arguments of "bucketmesh up"
 	CLI     string // bucketmesh itself, which is asked for its status; Program if empty
 }
 
-// Open makes buckets and the configuration of a group at a fleet of servers. The program is not started. getenv knows what
-// hack/servers.sh prints.
+// Open makes buckets and the configuration of a group at a fleet of servers. The program is not started: it may be services
+// elsewhere. getenv knows what hack/servers.sh prints.
 func Open(ctx context.Context, o Options, f Fleet, getenv func(string) string) (*Stage, error) {
 	s := &Stage{
 		options: options{
-			name: o.Name, seed: o.Seed, state: o.State, limit: o.Limit, dir: o.Dir, args: o.Args, binary: o.Program, cli: o.CLI,
+			name: o.Name, seed: o.Seed, state: o.State, limit: o.Limit, dir: o.Dir, args: o.Args, there: o.There, binary: o.Program, cli: o.CLI,
 			ops: 1, keys: 40,
 		},
 		locks: map[string]*keyLocks{}, ledger: &ledger{},
@@ -73,6 +75,37 @@ func (s *Stage) Do(ctx context.Context, op Operation) error {
 	r := s.replicas[op.Replica]
 	w := &writer{seed: s.seed, replica: r, ledger: s.ledger, locks: s.locks[r.name]}
 	return w.run(ctx, op)
+}
+
+// Reads reads a key at a replica, as a user does, with all of its bytes: which operation made them. 0 is absent.
+func (s *Stage) Reads(ctx context.Context, replica int, key string) (op int, err error) {
+	c, err := s.replicas[replica].get(ctx, key)
+	if statusOf(err) == http.StatusNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return identify(s.seed, c.body)
+}
+
+// Kept is what a replica keeps of the losers of a key's conflicts: the operations that made them.
+func (s *Stage) Kept(ctx context.Context, replica int, key string) (ops []int, err error) {
+	all, err := s.replicas[replica].list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name := range all {
+		if !strings.HasPrefix(name, conflictPrefix+key+"/") {
+			continue
+		}
+		op, err := s.Reads(ctx, replica, name)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
 }
 
 // Judge waits until the replicas are equal and judges every write of the stage so far.

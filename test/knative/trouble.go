@@ -1,0 +1,159 @@
+package knative
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bucketmesh/bucketmesh/test/e2e"
+)
+
+// brokerName is what the control program calls the way into the broker.
+const brokerName = "broker"
+
+func outage(ctx context.Context, w *world, r *Result) error {
+	n := 0
+	err := w.without(ctx, brokerName, func() (err error) {
+		start := time.Now()
+		status, err := w.notify(ctx, "outage-direct", "Bearer "+w.token)
+		if err != nil {
+			return err
+		}
+		r.fact("status", status)
+		r.took("answered", time.Since(start))
+		if status != http.StatusServiceUnavailable {
+			return fmt.Errorf("the normalizer answered %d, must be 503", status)
+		}
+		n, err = w.do(ctx, e2e.OpPut, 0, "outage")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := w.readable(ctx, 1, "outage", n, w.within); err != nil {
+		return err
+	}
+	r.took("readableAfter", time.Since(start))
+	return nil
+}
+
+// without does something while a part is stopped, and starts it again in any case.
+func (w *world) without(ctx context.Context, part string, do func() error) error {
+	if err := w.tell(ctx, "stop", part); err != nil {
+		return err
+	}
+	err := do()
+	return errors.Join(err, w.tell(context.WithoutCancel(ctx), "start", part))
+}
+
+// letter is a dead letter as the command line tells of it.
+type letter struct {
+	ID      string `json:"id"`
+	Trigger string `json:"trigger"`
+	Reason  string `json:"reason"`
+}
+
+func (w *world) letters(ctx context.Context) ([]letter, error) {
+	var all []letter
+	return all, w.cli(ctx, &all, "dead-letters", "list", "--limit", "0")
+}
+
+// poison is an object that one side can't hold: at MinIO nothing can be below the name of an object. While nothing is replicated,
+// one side gets the object "poison", the other one "poison/below".
+func poison(ctx context.Context, w *world, r *Result) error {
+	const over, below = "poison", "poison/below"
+	n := 0
+	err := w.without(ctx, brokerName, func() (err error) {
+		if _, err = w.do(ctx, e2e.OpPut, 0, over); err == nil {
+			n, err = w.do(ctx, e2e.OpPut, 1, below)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var all []letter
+	about := func(ctx context.Context) (found letter, err error) {
+		all, err = w.letters(ctx)
+		for _, l := range all {
+			if strings.Contains(l.Reason, below) {
+				return l, err
+			}
+		}
+		return letter{}, err
+	}
+	var l letter
+	if err := poll(ctx, w.within, 200*time.Millisecond, "there is a dead letter about "+below, func(ctx context.Context) (bool, error) {
+		l, err = about(ctx)
+		return l.ID != "", err
+	}); err != nil {
+		return err
+	}
+	r.fact("letters", len(all))
+	r.fact("reason", l.Reason)
+	if _, err := w.do(ctx, e2e.OpDelete, 0, over); err != nil {
+		return err
+	}
+	if err := w.readable(ctx, 1, over, 0, w.within); err != nil {
+		return err
+	}
+	if err := w.cli(ctx, nil, "dead-letters", "replay", "--all"); err != nil {
+		return err
+	}
+	if err := w.readable(ctx, 0, below, n, w.within); err != nil {
+		return err
+	}
+	return poll(ctx, w.within, 200*time.Millisecond, "there is no dead letter any more", func(ctx context.Context) (bool, error) {
+		all, err := w.letters(ctx)
+		return len(all) == 0, err
+	})
+}
+
+func kills(ctx context.Context, w *world, r *Result) error {
+	pick := rand.New(rand.NewPCG(w.seed, 1)) //nolint:gosec // repeatable
+	stop := w.timer(ctx)
+	defer stop()
+	g, gctx := errgroup.WithContext(ctx)
+	killed := map[string]int{}
+	g.Go(func() error {
+		tick := time.NewTicker(w.killOver / time.Duration(w.kills+1))
+		defer tick.Stop()
+		for range w.kills {
+			select {
+			case <-tick.C:
+			case <-gctx.Done():
+				return gctx.Err()
+			}
+			name := w.victims[pick.IntN(len(w.victims))]
+			if err := w.tell(gctx, "kill", name); err != nil {
+				return err
+			}
+			killed[name]++
+		}
+		return nil
+	})
+	puts := 0
+	g.Go(func() (err error) {
+		keys := max(10, int(w.killRate*w.killOver.Seconds())/4) // each is written about four times
+		puts, err = w.steady(gctx, w.killRate, w.killOver, func(ctx context.Context, i int) error {
+			kind := e2e.OpPut
+			if i%7 == 6 {
+				kind = e2e.OpDelete
+			}
+			_, err := w.do(ctx, kind, i%len(replicas), fmt.Sprintf("kills/%d", i*i%keys))
+			return err
+		})
+		return err
+	})
+	err := g.Wait()
+	r.fact("operations", puts)
+	r.fact("killed", killed)
+	return err
+}
