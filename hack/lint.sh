@@ -10,7 +10,7 @@ install_tool golangci-lint "$GOLANGCI_LINT_PIN"
 "$BIN/golangci-lint" config verify
 "$BIN/golangci-lint" run "${@:-./...}"
 
-scripts=(hack/*.sh .ci/run)
+scripts=(hack/*.sh hack/*/*.sh .ci/run)
 for script in "${scripts[@]}"; do bash -n "$script"; done
 if command -v shellcheck >/dev/null; then
   shellcheck -x "${scripts[@]}"

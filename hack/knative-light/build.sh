@@ -21,7 +21,7 @@ build_all() {
   # These are of this tree: the compiler knows what is up to date.
   local ours=(./services/bucketmesh ./test/knative/cmd/knative ./hack/svcproxy) service
   for service in "${SERVICES[@]}"; do ours+=("./services/$service"); done
-  (cd "$ROOT" && CGO_ENABLED=0 go build -buildvcs=false -o "$PROGRAMS/" "${ours[@]}") || die "cannot build ${ours[*]}"
+  (cd "$ROOT" && go build -buildvcs=false -o "$PROGRAMS/" "${ours[@]}") || die "cannot build ${ours[*]}"
 }
 
 # build_tool FOLDER NAME LDFLAGS PACKAGE...: once for each version. NAME is "" for several programs.

@@ -44,6 +44,7 @@ inside() {
   local pid own=(--net --pid --mount)
   pid=$(running_namespaces) || die "it is not up: hack/knative-light.sh up"
   [[ $(id -u) -eq 0 ]] || own+=(--user --preserve-credentials)
+  # shellcheck disable=SC2016 # they are the inner shell's
   nsenter --target "$pid" "${own[@]}" env BUCKETMESH_LIGHT_INSIDE=1 bash -c '. "$1" && shift && exec "$@"' bash "$RUN/environment" "$@"
 }
 

@@ -2,7 +2,6 @@
 # Part of hack/knative-light.sh: what runs, and how one of it is started and ended. Within the namespaces. Sourced, not run.
 
 PROXY=http://127.0.0.1:3128
-APISERVER=https://127.0.0.1:6443
 KUBECONFIG=$RUN/keys/kubeconfig
 export KUBECONFIG
 

@@ -55,7 +55,7 @@ make_keys() {
   cat >"$KUBECONFIG" <<YAML
 apiVersion: v1
 kind: Config
-clusters: [{name: light, cluster: {server: "$APISERVER", certificate-authority: $RUN/keys/apiserver.crt}}]
+clusters: [{name: light, cluster: {server: "https://127.0.0.1:$(port_of apiserver)", certificate-authority: $RUN/keys/apiserver.crt}}]
 users: [{name: admin, user: {token: $token}}]
 contexts: [{name: light, context: {cluster: light, user: admin}}]
 current-context: light
