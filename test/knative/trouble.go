@@ -104,7 +104,7 @@ func poison(ctx context.Context, w *world, r *Result) error {
 	if err := w.readable(ctx, 1, over, 0, w.within); err != nil {
 		return err
 	}
-	if err := w.cli(ctx, nil, "dead-letters", "replay", "--all"); err != nil {
+	if err := w.cli(ctx, nil, "dead-letters", "replay", "--all", "--broker", w.broker); err != nil {
 		return err
 	}
 	if err := w.readable(ctx, 0, below, n, w.within); err != nil {
