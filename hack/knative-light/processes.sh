@@ -55,10 +55,10 @@ command_of() {
       for service in "${SERVICES[@]}"; do COMMAND+=("$service.bucketmesh.svc.cluster.local=127.0.0.1:$(port_of "$service")"); done
       SETTINGS=()
       ;;
-    control) knative lite ROLE=control PROFILING_PORT=9311 ;;
-    dispatcher) knative lite ROLE=dispatch PROFILING_PORT=9312 MAX_IDLE_CONNS=1000 MAX_IDLE_CONNS_PER_HOST=100 ;;
-    broker) knative ingress INGRESS_PORT="$(port_of broker)" INGRESS_PORT_HTTPS=8191 PROFILING_PORT=9313 ;;
-    filter) knative filter FILTER_PORT="$(port_of filter)" FILTER_PORT_HTTPS=8192 PROFILING_PORT=9314 ;;
+    control) of_knative lite ROLE=control PROFILING_PORT=9311 ;;
+    dispatcher) of_knative lite ROLE=dispatch PROFILING_PORT=9312 MAX_IDLE_CONNS=1000 MAX_IDLE_CONNS_PER_HOST=100 ;;
+    broker) of_knative ingress INGRESS_PORT="$(port_of broker)" INGRESS_PORT_HTTPS=8191 PROFILING_PORT=9313 ;;
+    filter) of_knative filter FILTER_PORT="$(port_of filter)" FILTER_PORT_HTTPS=8192 PROFILING_PORT=9314 ;;
     *)
       COMMAND=("$1")
       SETTINGS+=(PORT="$(port_of "$1")" K_SINK="$(<"$RUN/sink")")
@@ -66,8 +66,8 @@ command_of() {
   esac
 }
 
-# knative PROGRAM SETTING...: what all of Knative's programs want to know.
-knative() {
+# of_knative PROGRAM SETTING...: what all of Knative's programs want to know.
+of_knative() {
   COMMAND=("$PROGRAMS/$1")
   shift
   SETTINGS+=(SYSTEM_NAMESPACE=knative-eventing NAMESPACE=knative-eventing POD_NAME=light CONTAINER_NAME=light CONFIG_LOGGING_NAME=config-logging

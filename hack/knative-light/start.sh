@@ -23,7 +23,7 @@ start_inside() {
   launch dispatcher
   launch broker
   launch filter
-  knative manifests --config "$ROOT/config" >"$RUN/manifests.yaml"
+  "$PROGRAMS/knative" manifests --config "$ROOT/config" >"$RUN/manifests.yaml"
   logged manifests kubectl apply --server-side -f "$RUN/manifests.yaml"
   wait "$servers" || {
     tail_log "$LOGS/servers.log"
