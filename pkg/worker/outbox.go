@@ -28,12 +28,15 @@ type outbox struct {
 	published func(cloudevents.Event)
 
 	kicked chan struct{}
-	turn   sync.Mutex // one publisher at a time in this process
+
+	mu       sync.Mutex
+	underWay map[int64]bool // what this process is publishing, by number
 }
 
 func newOutbox(o Options) *outbox {
 	return &outbox{
 		store: o.Store, sink: o.Sink, log: o.Logger, every: o.OutboxEvery, published: o.Published, kicked: make(chan struct{}, 1),
+		underWay: map[int64]bool{},
 	}
 }
 
@@ -72,24 +75,48 @@ func (b *outbox) run(ctx context.Context) error {
 	}
 }
 
-// flush publishes until the outbox is empty.
+// flush publishes until the outbox is empty, but for what another call of this process is publishing: that one is responsible for it. It
+// does not wait for the other one, because a broker may answer only after all subscribers have handled an event (Knative's in-memory
+// channel does), and one of them may be this process: to settle a conflict, sync waits for the resolver, which waits for sync.
 func (b *outbox) flush(ctx context.Context) error {
-	b.turn.Lock()
-	defer b.turn.Unlock()
 	for {
 		page, err := b.store.Outbox(ctx, outboxPage)
 		if err != nil {
 			return fmt.Errorf("read outbox: %w", err)
 		}
-		if len(page) == 0 {
+		mine := b.take(page)
+		if len(mine) == 0 {
 			return nil
 		}
-		if err := b.publish(ctx, page); err != nil {
+		err = b.publish(ctx, mine)
+		b.release(mine)
+		if err != nil {
 			return err
 		}
 		if len(page) < outboxPage {
 			return nil
 		}
+	}
+}
+
+// take marks what nobody in this process publishes as under way.
+func (b *outbox) take(page []state.OutboxEvent) (mine []state.OutboxEvent) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range page {
+		if !b.underWay[o.Seq] {
+			b.underWay[o.Seq] = true
+			mine = append(mine, o)
+		}
+	}
+	return mine
+}
+
+func (b *outbox) release(mine []state.OutboxEvent) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range mine {
+		delete(b.underWay, o.Seq)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -76,7 +77,7 @@ func (o *options) run(ctx context.Context, only []string, getenv func(string) st
 	return r.print(out, o.output)
 }
 
-// clientThrough is an HTTP client that asks a proxy, if there is one.
+// clientThrough is an HTTP client that asks a proxy, if there is one, for whatever is not at loopback.
 func clientThrough(proxy string) (*http.Client, error) {
 	t := &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: time.Minute}
 	if proxy != "" {
@@ -84,7 +85,12 @@ func clientThrough(proxy string) (*http.Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--proxy: %w", err)
 		}
-		t.Proxy = http.ProxyURL(u)
+		t.Proxy = func(r *http.Request) (*url.URL, error) {
+			if ip := net.ParseIP(r.URL.Hostname()); ip != nil && ip.IsLoopback() {
+				return nil, nil //nolint:nilnil // none, as in net/http
+			}
+			return u, nil
+		}
 	}
 	return &http.Client{Transport: t, Timeout: time.Minute}, nil
 }
