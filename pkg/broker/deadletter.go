@@ -72,6 +72,15 @@ func (b *Broker) DeadLetters(ctx context.Context, limit int) ([]deadletter.Lette
 	return letters, err
 }
 
+// DeadLetter is one dead letter. Errors: NotFound.
+func (b *Broker) DeadLetter(ctx context.Context, id string) (deadletter.Letter, error) {
+	m, err := b.letter(ctx, id)
+	if err != nil {
+		return deadletter.Letter{}, err
+	}
+	return deadLetter(m), nil
+}
+
 // eachDead calls f for every dead letter that exists now, until it returns false.
 func (b *Broker) eachDead(ctx context.Context, f func(deadletter.Letter) (bool, error)) error {
 	info, err := b.dead.Info(ctx)

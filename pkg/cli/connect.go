@@ -87,7 +87,7 @@ func (p *place) withState(ctx context.Context, a *App, f func(group string, s st
 // withBooks is withState for what looks at the ledger as well.
 func (p *place) withBooks(ctx context.Context, a *App, f func(group string, s *pipeline.State) error) (err error) {
 	if p.data == "" && (p.file == "" || p.state == "" && a.env(env.State) == "") {
-		return noDirectory()
+		return usageError{errors.New("the flag --data is missing: where are state and events kept? Those of services are found with -f group.yaml and --state DSN")}
 	}
 	o, err := p.optionsAnywhere(a)
 	if err != nil {

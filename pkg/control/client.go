@@ -58,13 +58,27 @@ func (c *Client) DeadLetters(ctx context.Context, limit int) (letters []deadlett
 	return letters, c.ask(ctx, http.MethodGet, pathDeadLetters+"?limit="+url.QueryEscape(strconv.Itoa(limit)), nil, &letters)
 }
 
+// DeadLetter implements API.
+func (c *Client) DeadLetter(ctx context.Context, id string) (l deadletter.Letter, err error) {
+	return l, c.ask(ctx, http.MethodGet, pathDeadLetter+"?id="+url.QueryEscape(id), nil, &l)
+}
+
 // Replay implements API.
 func (c *Client) Replay(ctx context.Context, ids ...string) (int, error) {
-	var a replayAnswer
-	if err := c.ask(ctx, http.MethodPost, pathReplay, replayRequest{ids}, &a); err != nil {
+	return c.count(ctx, pathReplay, ids)
+}
+
+// Drop implements API.
+func (c *Client) Drop(ctx context.Context, ids ...string) (int, error) {
+	return c.count(ctx, pathDrop, ids)
+}
+
+func (c *Client) count(ctx context.Context, path string, ids []string) (int, error) {
+	var a letterCount
+	if err := c.ask(ctx, http.MethodPost, path, letters{ids}, &a); err != nil {
 		return 0, err
 	}
-	return a.Replayed, a.Error.err()
+	return a.Done, a.Error.err()
 }
 
 // Backfill implements API.

@@ -25,7 +25,9 @@ type API interface {
 	Status(ctx context.Context) (pipeline.Status, error)
 	Backfill(ctx context.Context, progress func(scan.Progress)) (scan.Progress, error)
 	DeadLetters(ctx context.Context, limit int) ([]deadletter.Letter, error)
+	DeadLetter(ctx context.Context, id string) (deadletter.Letter, error)
 	Replay(ctx context.Context, ids ...string) (int, error)
+	Drop(ctx context.Context, ids ...string) (int, error)
 
 	Choose(ctx context.Context, id string, c reconcile.Choice) (state.Conflict, error)
 	Restore(ctx context.Context, id string, lost version.ID) (reconcile.Restored, error)
@@ -45,7 +47,9 @@ const (
 	pathStatus      = "/v1/status"
 	pathBackfill    = "/v1/backfill"
 	pathDeadLetters = "/v1/dead-letters"
+	pathDeadLetter  = "/v1/dead-letter"
 	pathReplay      = "/v1/dead-letters/replay"
+	pathDrop        = "/v1/dead-letters/drop"
 	pathChoose      = "/v1/conflicts/choose"
 	pathRestore     = "/v1/conflicts/restore"
 	pathSides       = "/v1/conflicts/sides"
@@ -81,13 +85,14 @@ type line[P, R any] struct {
 	Error    *failure `json:"error,omitempty"`
 }
 
-type replayRequest struct {
-	IDs []string `json:"ids"` // none: all that can be
+// letters are those that something is done with, and letterCount how many it was done with.
+type letters struct {
+	IDs []string `json:"ids"` // none: all that can be replayed
 }
 
-type replayAnswer struct {
-	Replayed int      `json:"replayed"`
-	Error    *failure `json:"error,omitempty"`
+type letterCount struct {
+	Done  int      `json:"done"`
+	Error *failure `json:"error,omitempty"`
 }
 
 // chooseRequest, restoreRequest, sidesRequest and tryRequest are the arguments of the methods of the same names.

@@ -45,6 +45,12 @@ func (a *api) Replay(_ context.Context, ids ...string) (int, error) {
 	return len(ids), a.err
 }
 
+func (a *api) DeadLetter(_ context.Context, id string) (deadletter.Letter, error) {
+	return deadletter.Letter{ID: id}, a.err
+}
+
+func (a *api) Drop(_ context.Context, ids ...string) (int, error) { return len(ids), a.err }
+
 func (a *api) Brake(_ context.Context, r pipeline.BrakeRequest, progress func(worker.Done)) (pipeline.Brake, error) {
 	progress(worker.Done{Keys: 1})
 	return pipeline.Brake{Group: "g", State: r.Do, Further: r.Further}, a.err
@@ -119,6 +125,12 @@ func TestRoundTrip(t *testing.T) {
 	letters, err := c.DeadLetters(t.Context(), 7)
 	if err != nil || len(letters) != 1 || letters[0].ID != "1" || string(letters[0].Raw) != "\xff" || a.limit != 7 {
 		t.Errorf("letters %+v, limit %d, %v", letters, a.limit, err)
+	}
+	if l, err := c.DeadLetter(t.Context(), "a b&c"); err != nil || l.ID != "a b&c" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if n, err := c.Drop(t.Context(), "1", "2", "3"); err != nil || n != 3 {
+		t.Errorf("dropped %d: %v", n, err)
 	}
 	if n, err := c.Replay(t.Context(), "1", "2"); err != nil || n != 2 || len(a.replayed) != 2 {
 		t.Errorf("replayed %d of %v, %v", n, a.replayed, err)

@@ -84,12 +84,18 @@ func handler(api API) http.Handler {
 		letters, err := api.DeadLetters(r.Context(), limit)
 		answer(w, letters, err)
 	})
-	mux.HandleFunc("POST "+pathReplay, func(w http.ResponseWriter, r *http.Request) {
-		if req, ok := asked[replayRequest](w, r); ok {
-			n, err := api.Replay(r.Context(), req.IDs...)
-			answer(w, replayAnswer{n, failureOf(err)}, nil)
-		}
+	mux.HandleFunc("GET "+pathDeadLetter, func(w http.ResponseWriter, r *http.Request) {
+		l, err := api.DeadLetter(r.Context(), r.URL.Query().Get("id"))
+		answer(w, l, err)
 	})
+	for path, do := range map[string]func(context.Context, ...string) (int, error){pathReplay: api.Replay, pathDrop: api.Drop} {
+		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+			if req, ok := asked[letters](w, r); ok {
+				n, err := do(r.Context(), req.IDs...)
+				answer(w, letterCount{n, failureOf(err)}, nil)
+			}
+		})
+	}
 	conflicts(mux, api)
 	mux.HandleFunc("POST "+pathBackfill, func(w http.ResponseWriter, r *http.Request) { work(w, r, api.Backfill) })
 	mux.HandleFunc("POST "+pathBrake, func(w http.ResponseWriter, r *http.Request) {

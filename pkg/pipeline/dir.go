@@ -14,6 +14,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -197,8 +198,9 @@ func rememberGroup(dir string, g *config.Group) error {
 type State struct {
 	state.Store
 
-	Log    audit.Log
-	Ledger ledger.Ledger
+	Log     audit.Log
+	Ledger  ledger.Ledger
+	Letters deadletter.Store // of services; nil in a data directory, whose broker has them
 }
 
 // OpenState opens the state of a data directory, or that in a PostgreSQL database. Several processes may have it open.
@@ -215,7 +217,7 @@ func OpenState(ctx context.Context, dir, dsn string) (*State, error) {
 		if err != nil {
 			return nil, err //nolint:wrapcheck // says "open state"
 		}
-		return &State{Store: s, Log: s.Audit(), Ledger: s.Ledger()}, nil
+		return &State{Store: s, Log: s.Audit(), Ledger: s.Ledger(), Letters: s.Letters()}, nil
 	}
 	return nil, errkind.New(errkind.Invalid, "open state: the address must begin with postgres://")
 }

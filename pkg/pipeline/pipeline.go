@@ -298,6 +298,24 @@ func (p *Pipeline) Replay(ctx context.Context, ids ...string) (int, error) {
 	return len(ids), nil
 }
 
+// DeadLetter is one dead letter.
+func (p *Pipeline) DeadLetter(ctx context.Context, id string) (deadletter.Letter, error) {
+	return p.broker.DeadLetter(ctx, id) //nolint:wrapcheck // says "read dead letter" and the id
+}
+
+// Drop removes dead letters for good, and says how many.
+func (p *Pipeline) Drop(ctx context.Context, ids ...string) (int, error) {
+	for i, id := range ids {
+		if _, err := p.broker.DeadLetter(ctx, id); err != nil {
+			return i, fmt.Errorf("drop: %w", err)
+		}
+		if err := p.broker.Discard(ctx, id); err != nil {
+			return i, err //nolint:wrapcheck // says "remove dead letter" and the id
+		}
+	}
+	return len(ids), nil
+}
+
 // Close ends: notifications are refused, what is being handled is finished (for DrainTimeout at most), everything is
 // closed. What was not handled is handled after the next Start.
 func (p *Pipeline) Close() error {

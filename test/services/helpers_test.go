@@ -5,24 +5,16 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	cloudevents "github.com/cloudevents/sdk-go/v2/event"
-
-	"github.com/bucketmesh/bucketmesh/pkg/broker"
-	"github.com/bucketmesh/bucketmesh/pkg/errkind"
-	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
-	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 	"github.com/bucketmesh/bucketmesh/test/cluster"
 )
 
@@ -113,112 +105,6 @@ func launch(t *testing.T, service, listen string, environment ...string) (url st
 		return a.StatusCode == http.StatusOK
 	})
 	return url
-}
-
-// hub does for the services what a Knative Broker does: it takes events over HTTP and posts them to subscribers.
-type hub struct {
-	*broker.Broker
-
-	url string // of the ingress
-
-	mu      sync.Mutex
-	down    bool
-	refused map[string]int // events while it was down, by provider
-	lose    func(trigger string, e cloudevents.Event) bool
-}
-
-func newHub(t *testing.T) *hub {
-	t.Helper()
-	b, err := broker.Open(t.Context(), broker.Config{Dir: t.TempDir()})
-	must(t, err)
-	h := &hub{Broker: b}
-	ingress, err := serve.Events(serve.HandlerFunc(func(ctx context.Context, e cloudevents.Event) error {
-		if h.refuse(e) {
-			return errkind.New(errkind.Unavailable, "the broker is down")
-		}
-		return b.Publish(ctx, e)
-	}), serve.Options{})
-	must(t, err)
-	server := httptest.NewServer(ingress)
-	t.Cleanup(func() {
-		server.Close()
-		if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	h.url = server.URL
-	return h
-}
-
-// refuse says whether the ingress is down, and counts what it did not take.
-func (h *hub) refuse(e cloudevents.Event) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.down {
-		provider, _ := e.Extensions()[event.ExtProvider].(string)
-		h.refused[provider]++
-	}
-	return h.down
-}
-
-// setLose has events lost on their way to a subscriber: acknowledged, and not delivered.
-func (h *hub) setLose(lose func(trigger string, e cloudevents.Event) bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.lose = lose
-}
-
-func (h *hub) loses(trigger string, e cloudevents.Event) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.lose != nil && h.lose(trigger, e)
-}
-
-// setDown begins an outage, in which every event is answered with 503, or ends it.
-func (h *hub) setDown(down bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.down, h.refused = down, map[string]int{}
-}
-
-// refusedFrom says whether an event of the provider came since the outage began.
-func (h *hub) refusedFrom(provider string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.refused[provider] > 0
-}
-
-// subscribers launches the services that events are posted to.
-func (h *hub) subscribers(t *testing.T, settings []string) {
-	t.Helper()
-	triggers, err := broker.ParseTriggers(strings.NewReader(subscriber.Triggers()))
-	must(t, err)
-	must(t, h.Declare(t.Context(), triggers...))
-	for _, tr := range triggers {
-		url := launch(t, tr.Subscriber, "", settings...)
-		out, err := serve.NewHTTPSink(serve.SinkConfig{URL: url, Tries: 1, TryTimeout: tr.Timeout, Timeout: tr.Timeout})
-		must(t, err)
-		post := broker.HandlerFunc(func(ctx context.Context, e cloudevents.Event) error {
-			if h.loses(tr.Name, e) {
-				return nil
-			}
-			return out.Publish(ctx, e)
-		})
-		must(t, h.Subscribe(t.Context(), tr, post))
-	}
-}
-
-// idle waits until every event is handled.
-func (h *hub) idle(t *testing.T, store *postgres.Store) {
-	t.Helper()
-	cluster.Eventually(t, "every event is handled", func() bool {
-		s, err := h.Status(t.Context())
-		stats, serr := store.Stats(t.Context(), "test")
-		if err != nil || serr != nil {
-			t.Fatal(err, serr)
-		}
-		return s.Events == 0 && stats.Outbox == 0
-	})
 }
 
 // openStore opens the services' state.

@@ -105,6 +105,8 @@ func TestServicesRefuseToStart(t *testing.T) {
 		{"normalizer-azure", env.Config, nil},
 		{"puller", env.Config, nil},
 		{"audit", env.State, nil},
+		{"dead-letters", env.Config, nil},
+		{"dead-letters", env.State, withBroker},
 		{"normalizer-s3", env.Broker, []string{env.Config + "=" + good}},
 		{"normalizer-gcs", env.Broker, []string{env.Config + "=" + good}},
 		{"normalizer-azure", env.Broker, []string{env.Config + "=" + good}},
