@@ -9,6 +9,7 @@ GOLANGCI_LINT_PIN=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 install_tool golangci-lint "$GOLANGCI_LINT_PIN"
 "$BIN/golangci-lint" config verify
 "$BIN/golangci-lint" run "${@:-./...}"
+[[ $# -gt 0 ]] || (cd test/manifests && "$BIN/golangci-lint" run ./...) # a module of its own
 
 scripts=(hack/*.sh hack/*/*.sh .ci/run)
 for script in "${scripts[@]}"; do bash -n "$script"; done

@@ -3,6 +3,7 @@ package manifests
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,8 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 )
 
 // root is the repository.
@@ -195,13 +198,19 @@ func TestBaseOfOverlaysIsComplete(t *testing.T) {
 	}
 }
 
+// Who begins with the example begins with a document that is right.
+func TestExampleOfAGroupIsValid(t *testing.T) {
+	for name, text := range files(t, filepath.Join(root, "deploy", "example", "*.yaml")) {
+		if _, err := config.Load(text, config.Options{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // replaced is a copy of texts with one change in one file.
 func replaced(t *testing.T, texts map[string][]byte, file, old, with string) map[string][]byte {
 	t.Helper()
-	changed := map[string][]byte{}
-	for name, text := range texts {
-		changed[name] = text
-	}
+	changed := maps.Clone(texts)
 	if !bytes.Contains(changed[file], []byte(old)) {
 		t.Fatalf("%s has no %q: the fault can't be put in", file, old)
 	}

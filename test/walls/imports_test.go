@@ -9,6 +9,7 @@ import (
 // leaves lists the packages that know nothing of the rest: the only packages of the module that they may depend on,
 // directly or not.
 var leaves = map[string][]string{
+	"config":            {},
 	"pkg/errkind":       {},
 	"pkg/version":       {},
 	"pkg/event":         {"pkg/errkind"},
