@@ -1,6 +1,7 @@
 // Package env reads what services are told by environment variables: the group, the broker, who may send notifications.
 //
-// Errors are of kind errkind.Invalid and name the variable and what it must be, never its value.
+// Errors are of kind errkind.Invalid and name the variable and what it must be, never its value; a document that is not there
+// is NotFound.
 //
 // Concurrency: all functions may be called from many goroutines.
 package env
@@ -59,7 +60,11 @@ func Group(get Getenv, opts config.Options) (*config.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.LoadFile(path, opts) //nolint:wrapcheck // names the file
+	g, err := config.LoadFile(path, opts)
+	if errkind.Is(err, errkind.NotFound) {
+		return nil, errkind.New(errkind.NotFound, "%w: $%s names it; in a cluster, make the ConfigMap bucketmesh-group with the document as group.yaml", err, Config)
+	}
+	return g, err //nolint:wrapcheck // names the file
 }
 
 // Sink is the broker that Broker names.
