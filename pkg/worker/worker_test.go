@@ -43,9 +43,17 @@ type sink struct {
 	mu     sync.Mutex
 	events []cloudevents.Event
 	fail   []error
+	during func(cloudevents.Event) error // what subscribers do before an event is answered; nil is nothing
 }
 
 func (s *sink) Publish(_ context.Context, events ...cloudevents.Event) error {
+	if s.during != nil {
+		for _, e := range events {
+			if err := s.during(e); err != nil {
+				return err
+			}
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.fail) > 0 {
@@ -212,6 +220,45 @@ func TestOutboxOutlivesAnOutageOfTheBroker(t *testing.T) {
 		synctest.Wait()
 		if got := b.sink.types(); !slices.Equal(got, []string{event.SyncApplied}) {
 			t.Errorf("published %q", got)
+		}
+	})
+}
+
+// A broker may answer only after all subscribers have handled the event, and one of them may be this process, whose handler
+// publishes what it committed. Nobody waits for anybody, and nothing is published twice at the same time.
+func TestOutboxIsPublishedWithinItsPublication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t).mustOpen()
+		commit := func(key string) {
+			e, err := worker.Announce(event.SyncApplied, event.Sync{Group: "g", Key: key, Version: "v"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			row := state.Row{Group: "g", Key: key, Replicas: map[string]state.Replica{"a": {}}}
+			if _, err := b.store.Commit(t.Context(), row, state.Effects{Events: []state.OutboxEvent{e}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		commit("outer")
+		b.sink.during = func(e cloudevents.Event) error {
+			if e.Subject() != "outer" {
+				return nil
+			}
+			commit("inner")
+			return b.Publish(t.Context())
+		}
+		if err := b.Publish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range b.sink.events {
+			got = append(got, e.Subject())
+		}
+		if !slices.Equal(got, []string{"inner", "outer"}) {
+			t.Errorf("published %q", got)
+		}
+		if left, err := b.store.Outbox(t.Context(), 10); err != nil || len(left) != 0 {
+			t.Errorf("the outbox holds %d, %v", len(left), err)
 		}
 	})
 }

@@ -21,7 +21,7 @@ func scenarios() []scenario {
 		{"conflict", "of two who write at once one wins, and the loser is kept", conflict},
 		{"forged", "senders without the secret are refused, and cause nothing", forged},
 		{"outage", "while the broker is down the normalizer says 503, and the provider delivers later", outage},
-		{"poison", "an event that can't be handled is a dead letter with its reason; mended and replayed, it is handled", poison},
+		{"poison", "what can not be handled is a dead letter with its reason; mended and replayed, it is handled", poison},
 		{"kills", "kill -9 of services under load loses nothing", kills},
 		{"equal", "both sides are equal, and every acknowledged content is there, overwritten or kept", equal},
 		{"audit", "the audit log is sound", auditLog},
