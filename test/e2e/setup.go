@@ -30,8 +30,7 @@ type options struct {
 	args []string // more arguments of the program
 	cli  string   // the program that is asked; the one under test if empty
 
-	there   bool     // buckets and document are
-	exclude []string // keys that are not the group's
+	there bool // buckets and document are
 }
 
 func (o *options) defaults() error {
@@ -128,7 +127,7 @@ func (s *Stage) setUp(ctx context.Context, f Fleet, getenv func(string) string) 
 	if s.there {
 		return nil
 	}
-	if err := os.WriteFile(s.Program.group, []byte(groupFile(s.name, s.exclude, s.replicas)), 0o600); err != nil {
+	if err := os.WriteFile(s.Program.group, []byte(groupFile(s.name, s.replicas)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	for _, r := range s.replicas {
@@ -191,13 +190,9 @@ func (s *Stage) Close() (err error) {
 }
 
 // groupFile is the configuration under test. The brake of mass deletes is off: the workload deletes much of what there is.
-func groupFile(name string, exclude []string, replicas []*replica) string {
+func groupFile(name string, replicas []*replica) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata:\n  name: %s\nspec:\n", name)
-	if len(exclude) > 0 {
-		fmt.Fprintf(&b, "  filter:\n    exclude: %q\n", exclude)
-	}
-	b.WriteString("  replicas:\n")
+	fmt.Fprintf(&b, "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata:\n  name: %s\nspec:\n  replicas:\n", name)
 	for _, r := range replicas {
 		fmt.Fprintf(&b, "  - name: %s\n    url: %s\n    mode: ReadWrite\n", r.name, r.url)
 		if r.pull != "" {

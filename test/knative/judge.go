@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -123,9 +124,13 @@ func books(ctx context.Context, w *world, r *Result) error {
 	r.fact("deadLettered", b.DeadLetters)
 	r.fact("inFlight", b.InFlight)
 	if err == nil && b.In == 0 {
-		return fmt.Errorf("no event came in")
+		return errors.New("no event came in")
 	}
-	return err
+	letters, lerr := w.letters(ctx)
+	if len(letters) > 0 {
+		lerr = fmt.Errorf("%d dead letters at the end, e.g. %s", len(letters), letters[0].Reason)
+	}
+	return errors.Join(err, lerr)
 }
 
 // entry is what the audit log has of an event.

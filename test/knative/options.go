@@ -50,7 +50,7 @@ func (o *options) open(ctx context.Context, getenv func(string) string, there bo
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	return e2e.Open(ctx, e2e.Options{
-		Name: group, Seed: o.seed, Limit: o.within, Dir: o.dir, Program: o.cli, There: there, Exclude: []string{obstacle},
+		Name: group, Seed: o.seed, Limit: o.within, Dir: o.dir, Program: o.cli, There: there,
 	}, e2e.MinIOs, getenv)
 }
 

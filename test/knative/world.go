@@ -33,8 +33,13 @@ const size = 1024
 
 // do carries out an operation as a user and says its number.
 func (w *world) do(ctx context.Context, kind e2e.Kind, replica int, key string) (int, error) {
+	return w.doNoted(ctx, kind, replica, key, "knative")
+}
+
+// doNoted is do with a note in the metadata.
+func (w *world) doNoted(ctx context.Context, kind e2e.Kind, replica int, key, note string) (int, error) {
 	n := int(w.last.Add(1))
-	op := e2e.Operation{Number: n, Replica: replica, Kind: kind, Key: key, Size: size, ContentType: "text/plain", Note: "knative"}
+	op := e2e.Operation{Number: n, Replica: replica, Kind: kind, Key: key, Size: size, ContentType: "text/plain", Note: note}
 	return n, w.stage.Do(ctx, op)
 }
 
