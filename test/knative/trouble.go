@@ -92,7 +92,7 @@ func poison(ctx context.Context, w *world, r *Result) error {
 		return err
 	}
 	r.fact("letters", len(all))
-	r.fact("reason", l.Reason)
+	r.fact("reason", l.Reason[:min(len(l.Reason), 60)])
 	n, err := w.do(ctx, e2e.OpPut, 0, key)
 	if err != nil {
 		return err
