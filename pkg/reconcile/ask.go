@@ -111,7 +111,7 @@ func (c *clash) pend(ctx context.Context, deadline, due time.Time, why string) e
 	if c.rec.State != state.ConflictPending {
 		q := Question(c.rec, c.cfg.Group, c.rule.Policy)
 		q.Reason, q.Deadline = why, deadline
-		ev, err := c.cfg.Announce(event.ConflictPending, q)
+		ev, err := c.cfg.Announce(ctx, event.ConflictPending, q)
 		if err != nil {
 			return fmt.Errorf("announce question: %w", err)
 		}

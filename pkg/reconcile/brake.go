@@ -50,7 +50,7 @@ func (w *work) weigh(ctx context.Context, s *plan.Step) (v guard.Verdict, err er
 		if v = guard.Weigh(x, s.Target, limits, now); !v.Tripped {
 			return nil
 		}
-		e, err := w.cfg.Announce(event.GuardTripped, event.Guard{
+		e, err := w.cfg.Announce(ctx, event.GuardTripped, event.Guard{
 			Group: w.cfg.Group, Guard: "delete-brake", Reason: x.Brake.Reason, Tripped: now.UTC(), Waiting: x.Brake.Waiting,
 		})
 		x.Events = append(x.Events, e)

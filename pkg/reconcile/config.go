@@ -42,8 +42,9 @@ type Site struct {
 	Bucket driver.Bucket
 }
 
-// Announce makes an outbox event of a type of package event and its data (event.Sync or event.Conflict).
-type Announce func(typ string, data any) (state.OutboxEvent, error)
+// Announce makes an outbox event of a type of package event and its data (event.Sync or event.Conflict). ctx is that of the work
+// which the event tells of: its trace is the event's.
+type Announce func(ctx context.Context, typ string, data any) (state.OutboxEvent, error)
 
 // Config is what an Engine is made of. Everything is handed in; the zero value of a duration or a count is its default.
 type Config struct {

@@ -304,7 +304,7 @@ func (w *work) acknowledge(ctx context.Context, s plan.Step, l looked, led *ledg
 	next := plan.Step{Row: row}
 	var fx state.Effects
 	if len(written) > 0 {
-		e, err := w.cfg.Announce(event.SyncApplied, w.applied(target, written, content))
+		e, err := w.cfg.Announce(ctx, event.SyncApplied, w.applied(target, written, content))
 		if err != nil {
 			return Pending, false, fmt.Errorf("announce copy: %w", err)
 		}
@@ -313,7 +313,7 @@ func (w *work) acknowledge(ctx context.Context, s plan.Step, l looked, led *ledg
 	for _, o := range refused {
 		d := w.applied(target, []string{o.Replica}, content)
 		d.Reason, d.Error, d.Attempts = o.result.Err.Error(), errkind.Of(o.result.Err).String(), w.attempts
-		e, err := w.cfg.Announce(event.SyncFailed, d)
+		e, err := w.cfg.Announce(ctx, event.SyncFailed, d)
 		if err != nil {
 			return Pending, false, fmt.Errorf("announce failure: %w", err)
 		}

@@ -41,7 +41,7 @@ func (w *work) detect(ctx context.Context, s plan.Step) (Outcome, bool, error) {
 	if rec.State == state.ConflictPending { // it is time to ask again, or for the fallback: the resolver has to hear of it anew
 		told.Again = now
 	}
-	e, err := w.cfg.Announce(event.ConflictDetected, told)
+	e, err := w.cfg.Announce(ctx, event.ConflictDetected, told)
 	if err != nil {
 		return Pending, false, fmt.Errorf("announce conflict: %w", err)
 	}

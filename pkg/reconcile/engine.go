@@ -259,7 +259,7 @@ func (w *work) finish(ctx context.Context, s plan.Step, l looked) (Outcome, bool
 		return Pending, false, nil
 	}
 	if (len(s.Stranded) > 0 || len(l.why) > 0) && w.cfg.Mutant != plan.CleanUnknown {
-		events, err := w.unportable(&s.Row, l)
+		events, err := w.unportable(ctx, &s.Row, l)
 		if err != nil {
 			return Pending, false, err
 		}

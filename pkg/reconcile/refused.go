@@ -12,7 +12,7 @@ import (
 
 // unportable notes replicas whose object has something that can't be carried anywhere else (its driver says Invalid), and
 // announces each once: a person has to mend the object.
-func (w *work) unportable(row *state.Row, l looked) ([]state.OutboxEvent, error) {
+func (w *work) unportable(ctx context.Context, row *state.Row, l looked) ([]state.OutboxEvent, error) {
 	var events []state.OutboxEvent
 	for _, m := range w.members {
 		r := row.Replicas[m.Name]
@@ -28,7 +28,7 @@ func (w *work) unportable(row *state.Row, l looked) ([]state.OutboxEvent, error)
 		if h := w.hint; h != nil && h.Replica == m.Name {
 			d.Written = h.Time
 		}
-		e, err := w.cfg.Announce(event.SyncFailed, d)
+		e, err := w.cfg.Announce(ctx, event.SyncFailed, d)
 		if err != nil {
 			return nil, fmt.Errorf("announce failure: %w", err)
 		}

@@ -196,7 +196,7 @@ func (c *clash) close(ctx context.Context, row state.Row) (Outcome, error) {
 		closed = append(c.supersede(ctx, &row, ""), c.rec)
 	}
 	row.Pending = ""
-	ev, err := c.cfg.Announce(event.ConflictResolved, event.Conflict{
+	ev, err := c.cfg.Announce(ctx, event.ConflictResolved, event.Conflict{
 		Group: c.cfg.Group, Key: c.key, ID: c.rec.ID, Heads: ids(c.heads), Winner: string(c.rec.Winner.ID), Policy: c.rec.Policy,
 		Copies: copies(c.rec.Losers), Reason: c.rec.Reason,
 	})

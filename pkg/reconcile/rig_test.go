@@ -209,7 +209,7 @@ func (r *rig) newEngine(names ...string) *reconcile.Engine {
 				r.trace(p)
 			}
 		},
-		Announce: func(typ string, data any) (state.OutboxEvent, error) {
+		Announce: func(_ context.Context, typ string, data any) (state.OutboxEvent, error) {
 			id := fmt.Sprint(typ, len(r.made))
 			r.made[id] = announced{typ, data}
 			return state.OutboxEvent{ID: id, JSON: []byte("{}")}, nil

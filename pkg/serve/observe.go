@@ -48,7 +48,13 @@ type observed struct {
 
 func (h *observed) Handle(ctx context.Context, e event.Event) (err error) {
 	begin := time.Now()
-	ctx, span := h.tracer.Start(cetrace.Extract(ctx, e), "handle "+knownType(e.Type()), trace.WithSpanKind(trace.SpanKindConsumer),
+	request := trace.SpanContextFromContext(ctx)
+	ctx = cetrace.Extract(ctx, e)
+	var links []trace.Link
+	if request.IsValid() && request.TraceID() != trace.SpanContextFromContext(ctx).TraceID() {
+		links = append(links, trace.Link{SpanContext: request}) // a sender that does not carry the event's trace in its headers
+	}
+	ctx, span := h.tracer.Start(ctx, "handle "+knownType(e.Type()), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...),
 		trace.WithAttributes(
 			attribute.String("cloudevents.event_id", e.ID()),
 			attribute.String("cloudevents.event_source", e.Source()),

@@ -101,7 +101,7 @@ func NewHTTPSink(cfg SinkConfig) (*HTTPSink, error) {
 
 // Publish implements Sink. The first event that fails for good ends it.
 func (s *HTTPSink) Publish(ctx context.Context, events ...event.Event) error {
-	bodies := make([][]byte, len(events))
+	posts := make([]post, len(events))
 	for i, e := range events {
 		e = cetrace.Inject(ctx, e)
 		if len(s.extensions) > 0 {
@@ -117,25 +117,32 @@ func (s *HTTPSink) Publish(ctx context.Context, events ...event.Event) error {
 		if err != nil {
 			return errkind.New(errkind.Invalid, "encode event %q: %w", e.ID(), err)
 		}
-		bodies[i] = body
+		posts[i] = post{body, http.Header{"Content-Type": {event.ApplicationCloudEventsJSON}}}
+		cetrace.Header(e, posts[i].header)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.cfg.Parallel)
-	for _, body := range bodies {
-		group.Go(func() error { return s.send(ctx, body) })
+	for _, p := range posts {
+		group.Go(func() error { return s.send(ctx, p) })
 	}
 	return group.Wait()
 }
 
+// post is an event on its way.
+type post struct {
+	body   []byte
+	header http.Header
+}
+
 // send tries until the event is kept, or is refused for good, or time or tries are over. The error is the last answer's.
-func (s *HTTPSink) send(ctx context.Context, body []byte) error {
+func (s *HTTPSink) send(ctx context.Context, p post) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = sinkBackoff
 	var last error
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		last = s.try(ctx, body)
+		last = s.try(ctx, p)
 		switch delay := errkind.Delay(last); {
 		case last == nil:
 			return struct{}{}, nil
@@ -157,14 +164,14 @@ type refused struct{ error }
 
 func (r *refused) Unwrap() error { return r.error }
 
-func (s *HTTPSink) try(ctx context.Context, body []byte) error {
+func (s *HTTPSink) try(ctx context.Context, p post) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.TryTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, bytes.NewReader(p.body))
 	if err != nil {
 		return errkind.New(errkind.Unavailable, "make request: %w", err)
 	}
-	r.Header.Set("Content-Type", event.ApplicationCloudEventsJSON)
+	r.Header = p.header.Clone()
 	answer, err := s.cfg.Client.Do(r)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok { // holds the URL, which may hold a password

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -155,7 +154,8 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	d = object.Trace(d, w.o.Telemetry.Tracer.Tracer(scope), r.Name)
 	d = object.WithPrefix(d, r.Prefix)
 	if w.o.Look {
-		w.remember(ctx, r)
+		last, _ := w.lastProbe(ctx, r)
+		r.Report = last.Report
 		if c, ok := d.(object.Capable); ok && r.Report.Capabilities != (driver.Capabilities{}) {
 			d = c.WithCapabilities(r.Report.Capabilities)
 		}
@@ -176,49 +176,6 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	}})
 	r.Bucket = object.Checked(d)
 	return nil
-}
-
-// probe finds out what the bucket promises, and whether that is enough. A replica that does not answer is taken at the
-// word of its last probe: an outage must not keep the others from their work.
-func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket) error {
-	report, err := object.Probe(ctx, d, w.o.Probe)
-	switch {
-	case err == nil:
-		text, err := json.Marshal(report)
-		if err != nil {
-			return fmt.Errorf("remember probe: %w", err)
-		}
-		if err := w.o.Store.SetCursor(ctx, w.o.Group.Name, probeCursor(r), string(text)); err != nil {
-			return fmt.Errorf("remember probe: %w", err)
-		}
-	case errkind.Of(err) == errkind.Unavailable || errkind.Of(err) == errkind.Throttled:
-		if !w.remember(ctx, r) {
-			return err //nolint:wrapcheck // says "probe bucket"
-		}
-		report = r.Report
-		w.log.WarnContext(ctx, "replica does not answer; it is taken to be what it was at the last start", "replica", r.Name, "error", err)
-	default:
-		return err //nolint:wrapcheck // says "probe bucket"
-	}
-	r.Report = report
-	for _, f := range report.Findings {
-		w.log.InfoContext(ctx, "finding about a bucket", "replica", r.Name, "finding", f)
-	}
-	return object.Fit(report, r.Mode == config.ReadWrite, r.AcceptLossWindow) //nolint:wrapcheck // says "check bucket"
-}
-
-// probeCursor is where the last probe of a replica's bucket is remembered.
-func probeCursor(r *Replica) string { return "probe/" + r.Name + "/" + r.Source() + "/" + r.Prefix }
-
-// remember takes the word of the last probe, if there was one.
-func (w *Worker) remember(ctx context.Context, r *Replica) bool {
-	var report object.Report
-	known, err := w.o.Store.Cursor(ctx, w.o.Group.Name, probeCursor(r))
-	if err != nil || known == "" || json.Unmarshal([]byte(known), &report) != nil {
-		return false
-	}
-	r.Report = report
-	return true
 }
 
 // identityCursor holds the identity of a replica's bucket.

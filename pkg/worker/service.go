@@ -18,6 +18,10 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 )
 
+// probeEvery is how long a service takes buckets to be what they were. A process that runs all the time takes them for that until
+// it ends.
+const probeEvery = 24 * time.Hour
+
 // Service builds a service over a Worker: handler makes its subscriber, asks is for who settles conflicts, else nil. Whatever a commit left in the outbox is published
 // before the event is acknowledged, because nothing runs after the answer in a service that scales to zero.
 func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconcile.Judge, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
@@ -39,7 +43,7 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconc
 	}
 	w, err := Open(ctx, Options{
 		Group: group, Store: store, Sink: sink, Openers: openers, Judge: asks, Logger: rt.Logger, Telemetry: rt.Telemetry,
-		Ledger: ledger.New(store.Ledger(), group.Name, ledger.SinceHorizon),
+		Ledger: ledger.New(store.Ledger(), group.Name, ledger.SinceHorizon), ProbeEvery: probeEvery, Program: serve.BuildVersion(),
 	})
 	if err != nil {
 		return serve.Config{}, errors.Join(err, store.Close())

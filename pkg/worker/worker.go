@@ -31,6 +31,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile/plan"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/cetrace"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
 	"github.com/bucketmesh/bucketmesh/pkg/transfer"
@@ -58,6 +59,9 @@ type Options struct {
 	Logger    *slog.Logger                // discarded if nil
 	Telemetry *serve.Telemetry            // none if nil
 	Probe     object.ProbeOptions
+	// ProbeEvery is how long the finding of a probe by the same Program is good for; 0: each start probes.
+	ProbeEvery time.Duration
+	Program    string // version of the program
 
 	// Look opens buckets to look at them only: they are neither probed nor marked, and nothing may be written. What they promise is
 	// what the last probe found, and else what their drivers say.
@@ -168,8 +172,9 @@ func (w *Worker) open(ctx context.Context) error {
 	return errors.Join(w.measure(), w.measureBooks())
 }
 
-// Announce makes the outbox event of a type of package event and its data.
-func Announce(typ string, data any) (state.OutboxEvent, error) {
+// Announce makes the outbox event of a type of package event and its data, in the trace of ctx: whoever publishes it may be another
+// process, long after.
+func Announce(ctx context.Context, typ string, data any) (state.OutboxEvent, error) {
 	var e cloudevents.Event
 	var err error
 	switch d := data.(type) {
@@ -185,7 +190,7 @@ func Announce(typ string, data any) (state.OutboxEvent, error) {
 	if err != nil {
 		return state.OutboxEvent{}, fmt.Errorf("announce: %w", err)
 	}
-	text, err := event.Encode(e)
+	text, err := event.Encode(cetrace.Inject(ctx, e))
 	if err != nil {
 		return state.OutboxEvent{}, fmt.Errorf("announce: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -24,6 +25,7 @@ import (
 	objectmem "github.com/bucketmesh/bucketmesh/pkg/object/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/cetrace"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
 	"github.com/bucketmesh/bucketmesh/pkg/state/mem"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
@@ -79,6 +81,9 @@ func (s *sink) types() []string {
 
 // bench is a worker over buckets in memory. fault decides what requests to a bucket fail with.
 type bench struct {
+	probeEvery time.Duration
+	program    string
+
 	*worker.Worker
 	t       *testing.T
 	store   *mem.Store
@@ -113,7 +118,7 @@ func (b *bench) open() error {
 	telemetry := serve.NoTelemetry()
 	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.metrics))
 	b.Worker, err = worker.Open(b.t.Context(), worker.Options{
-		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Trace: b.trace, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
+		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Trace: b.trace, ProbeEvery: b.probeEvery, Program: b.program, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 		Openers: worker.Openers{"mem": func(_ context.Context, r config.Replica, a worker.Access) (driver.Bucket, error) {
 			hook := func(op object.Op, _ string) error {
 				a.OnRequest("HeadObject")
@@ -266,11 +271,11 @@ func TestOutboxIsPublishedWithinItsPublication(t *testing.T) {
 // An event that the broker never takes must not hold up those behind it.
 func TestOutboxDropsWhatCanNeverBePublished(t *testing.T) {
 	b := newBench(t).mustOpen()
-	good, err := worker.Announce(event.SyncApplied, event.Sync{Group: "g", Key: "good", Version: "v"})
+	good, err := worker.Announce(t.Context(), event.SyncApplied, event.Sync{Group: "g", Key: "good", Version: "v"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused, err := worker.Announce(event.SyncApplied, event.Sync{Group: "g", Key: "refused", Version: "v"})
+	refused, err := worker.Announce(t.Context(), event.SyncApplied, event.Sync{Group: "g", Key: "refused", Version: "v"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,11 +404,27 @@ func TestBackfillOneAtATime(t *testing.T) {
 }
 
 func TestAnnounceRefusesWhatItDoesNotKnow(t *testing.T) {
-	if _, err := worker.Announce(event.SyncApplied, "text"); !errkind.Is(err, errkind.Invalid) {
+	if _, err := worker.Announce(t.Context(), event.SyncApplied, "text"); !errkind.Is(err, errkind.Invalid) {
 		t.Errorf("%v", err)
 	}
-	if _, err := worker.Announce(event.ConflictDetected, event.Sync{Group: "g"}); !errkind.Is(err, errkind.Invalid) {
+	if _, err := worker.Announce(t.Context(), event.ConflictDetected, event.Sync{Group: "g"}); !errkind.Is(err, errkind.Invalid) {
 		t.Errorf("%v", err)
+	}
+}
+
+// Who publishes an event may be another process, after a crash: the trace must be in the outbox.
+func TestAnOutboxEventHasTheTraceOfTheWorkThatItTellsOf(t *testing.T) {
+	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
+	o, err := worker.Announce(trace.ContextWithSpanContext(t.Context(), sc), event.SyncApplied, event.Sync{Group: "g", Key: "k", Version: "v"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := event.Decode(o.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := trace.SpanContextFromContext(cetrace.Extract(t.Context(), e)); got.TraceID() != sc.TraceID() || got.SpanID() != sc.SpanID() {
+		t.Errorf("the event is in trace %v", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -37,6 +41,7 @@ type hub struct {
 	give    func(trigger string, e cloudevents.Event) bool
 
 	letters string // URL of the dead-letter sink
+	retrace bool   // puts a span of its own into events, in the trace of the request, as a broker with tracing does
 }
 
 func newHub(t *testing.T) *hub {
@@ -51,10 +56,13 @@ func newHub(t *testing.T) *hub {
 		if h.tooSoon(e) {
 			return errkind.New(errkind.Unavailable, "the broker would not tell this event from the one before")
 		}
+		if h.retrace {
+			e = retraced(ctx, e)
+		}
 		return b.Publish(ctx, e)
 	}), serve.Options{})
 	must(t, err)
-	server := httptest.NewServer(ingress)
+	server := httptest.NewServer(otelhttp.NewHandler(ingress, "ingress", otelhttp.WithPropagators(propagation.TraceContext{})))
 	t.Cleanup(func() {
 		server.Close()
 		if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
@@ -63,6 +71,17 @@ func newHub(t *testing.T) *hub {
 	})
 	h.url = server.URL
 	return h
+}
+
+// retraced is e with another span in the place of its own: of the trace of the request, or of a new one if the request has none.
+func retraced(ctx context.Context, e cloudevents.Event) cloudevents.Event {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.HasTraceID() {
+		sc = sc.WithTraceID(trace.TraceID{0xbe, 0xef})
+	}
+	e = e.Clone()
+	e.SetExtension("traceparent", fmt.Sprintf("00-%s-%s-01", sc.TraceID(), trace.SpanID{0xb0, 0x0c}))
+	return e
 }
 
 // dedupe is the least for which the store of the hub can be made to take an event for a repetition.

@@ -51,7 +51,7 @@ func (w *world) newWorker(i int) *worker {
 		Group: group, Store: w.store, Copier: w.copier, Deletes: true, Clock: w, Run: inOrder, Mutant: w.mutant,
 		Owner: k.id, Passes: w.p.passes,
 		Nonce: func() string { w.nonces++; return "n" + strconv.Itoa(w.nonces) },
-		Announce: func(typ string, _ any) (state.OutboxEvent, error) {
+		Announce: func(_ context.Context, typ string, _ any) (state.OutboxEvent, error) {
 			w.nonces++
 			return state.OutboxEvent{ID: typ + strconv.Itoa(w.nonces), JSON: []byte("{}")}, nil
 		},

@@ -7,6 +7,7 @@ package cetrace
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"go.opentelemetry.io/otel/propagation"
@@ -34,12 +35,23 @@ func Inject(ctx context.Context, e event.Event) event.Event {
 	return e
 }
 
-// Extract returns ctx with the trace context that e carries as the remote parent; ctx as it is if e carries none.
+// Extract returns ctx with the trace context that e carries as the remote parent; ctx as it is if e carries none, or if ctx is in
+// the same trace already: then its span is nearer, be it the request's, or that of a broker in between.
 func Extract(ctx context.Context, e event.Event) context.Context {
 	if _, ok := e.Extensions()[traceparent]; !ok {
 		return ctx
 	}
-	return propagation.TraceContext{}.Extract(ctx, carrier{&e})
+	found := propagation.TraceContext{}.Extract(ctx, carrier{&e})
+	if trace.SpanContextFromContext(found).TraceID() == trace.SpanContextFromContext(ctx).TraceID() {
+		return ctx
+	}
+	return found
+}
+
+// Header sets the trace context that e carries in the header of a request, so that a broker's own spans are in the same trace, and
+// what it may put into the event in place of ours is, too.
+func Header(e event.Event, h http.Header) {
+	propagation.TraceContext{}.Inject(Extract(context.Background(), e), propagation.HeaderCarrier(h))
 }
 
 // carrier is an event as OpenTelemetry's propagators see it.

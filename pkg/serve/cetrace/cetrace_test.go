@@ -1,6 +1,7 @@
 package cetrace_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -61,5 +62,25 @@ func TestWithoutTrace(t *testing.T) {
 	e.SetExtension("traceparent", "nonsense")
 	if got := trace.SpanContextFromContext(cetrace.Extract(t.Context(), e)); got.IsValid() {
 		t.Errorf("nonsense became %+v", got)
+	}
+}
+
+// A request whose headers carry the trace of the event has the nearer span: the broker's, or that of the request itself.
+func TestTheNearerSpanOfATraceStays(t *testing.T) {
+	made := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled})
+	e := cetrace.Inject(trace.ContextWithSpanContext(t.Context(), made), newEvent())
+	h := http.Header{}
+	cetrace.Header(e, h)
+	if got := h.Get("traceparent"); got != e.Extensions()["traceparent"] {
+		t.Errorf("the header has %q, the event %v", got, e.Extensions())
+	}
+	broker := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
+	ctx := cetrace.Extract(trace.ContextWithSpanContext(t.Context(), broker), e)
+	if got := trace.SpanContextFromContext(ctx).SpanID(); got != broker.SpanID() {
+		t.Errorf("span %v, want that of the broker", got)
+	}
+	cetrace.Header(newEvent(), h)
+	if len(h) != 1 {
+		t.Errorf("an event without a trace set %v", h)
 	}
 }

@@ -1,0 +1,72 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
+)
+
+// probed is what is remembered of a probe.
+type probed struct {
+	object.Report
+
+	At      time.Time // the zero time: nobody noted it
+	Program string    // its version: another one may look for more
+}
+
+// probe finds out what the bucket promises, and whether that is enough. A replica that does not answer is taken at the
+// word of its last probe: an outage must not keep the others from their work. So is one whose last probe is not older than
+// Options.ProbeEvery, because a service that starts from zero many times a day must not take its time for the same finding.
+func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket) error {
+	last, known := w.lastProbe(ctx, r)
+	if age := time.Since(last.At); known && last.Program == w.o.Program && age >= 0 && age < w.o.ProbeEvery {
+		r.Report = last.Report
+		return w.fit(r)
+	}
+	report, err := object.Probe(ctx, d, w.o.Probe)
+	switch {
+	case err == nil:
+		text, err := json.Marshal(probed{report, time.Now(), w.o.Program})
+		if err != nil {
+			return fmt.Errorf("remember probe: %w", err)
+		}
+		if err := w.o.Store.SetCursor(ctx, w.o.Group.Name, probeCursor(r), string(text)); err != nil {
+			return fmt.Errorf("remember probe: %w", err)
+		}
+	case errkind.Of(err) == errkind.Unavailable || errkind.Of(err) == errkind.Throttled:
+		if !known {
+			return err //nolint:wrapcheck // says "probe bucket"
+		}
+		report = last.Report
+		w.log.WarnContext(ctx, "replica does not answer; it is taken to be what it was at the last start", "replica", r.Name, "error", err)
+	default:
+		return err //nolint:wrapcheck // says "probe bucket"
+	}
+	r.Report = report
+	for _, f := range report.Findings {
+		w.log.InfoContext(ctx, "finding about a bucket", "replica", r.Name, "finding", f)
+	}
+	return w.fit(r)
+}
+
+func (w *Worker) fit(r *Replica) error {
+	return object.Fit(r.Report, r.Mode == config.ReadWrite, r.AcceptLossWindow) //nolint:wrapcheck // says "check bucket"
+}
+
+// probeCursor is where the last probe of a replica's bucket is remembered.
+func probeCursor(r *Replica) string { return "probe/" + r.Name + "/" + r.Source() + "/" + r.Prefix }
+
+// lastProbe is what the last probe found, if there was one.
+func (w *Worker) lastProbe(ctx context.Context, r *Replica) (last probed, known bool) {
+	text, err := w.o.Store.Cursor(ctx, w.o.Group.Name, probeCursor(r))
+	if err != nil || text == "" || json.Unmarshal([]byte(text), &last) != nil {
+		return probed{}, false
+	}
+	return last, true
+}
