@@ -3,6 +3,8 @@ package serve
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,6 +43,7 @@ const (
 type SinkConfig struct {
 	URL        string        // K_SINK; required
 	Overrides  string        // K_CE_OVERRIDES: {"extensions":{"name":"value"}}
+	Authority  string        // K_CA_CERTS: certificates in PEM, beside the system's, that sign the sink's; for a Client of its own
 	Client     *http.Client  // one of its own, without redirects
 	Tries      int           // per event
 	TryTimeout time.Duration // of one try
@@ -74,6 +77,10 @@ func NewHTTPSink(cfg SinkConfig) (*HTTPSink, error) {
 	if cfg.Tries < 1 || cfg.Parallel < 1 {
 		return nil, errkind.New(errkind.Invalid, "sink: tries and parallel must be positive")
 	}
+	roots, err := authority(cfg.Authority)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.Client == nil {
 		cfg.Client = &http.Client{
 			Transport: &http.Transport{
@@ -82,6 +89,7 @@ func NewHTTPSink(cfg SinkConfig) (*HTTPSink, error) {
 				MaxIdleConnsPerHost: cfg.Parallel * 2,
 				IdleConnTimeout:     idleTimeout,
 				TLSHandshakeTimeout: cfg.TryTimeout,
+				TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
@@ -97,6 +105,21 @@ func NewHTTPSink(cfg SinkConfig) (*HTTPSink, error) {
 		s.extensions = o.Extensions
 	}
 	return s, nil
+}
+
+// authority is the system's certificates with more; nil, which is the system's, if there are no more.
+func authority(pem string) (*x509.CertPool, error) {
+	if pem == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // an image without any
+	}
+	if !pool.AppendCertsFromPEM([]byte(pem)) {
+		return nil, errkind.New(errkind.Invalid, "sink: K_CA_CERTS must hold certificates in PEM")
+	}
+	return pool, nil
 }
 
 // Publish implements Sink. The first event that fails for good ends it.

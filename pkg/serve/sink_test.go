@@ -2,8 +2,10 @@ package serve_test
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -224,8 +226,29 @@ func TestSinkCarriesAnyAttributeAndTheTrace(t *testing.T) {
 	}
 }
 
+// A broker with TLS is known by the certificates that a SinkBinding hands over, and by no others.
+func TestSinkKnowsTheBrokersAuthority(t *testing.T) {
+	broker := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
+	defer broker.Close()
+	broker.Config.ErrorLog = log.New(io.Discard, "", 0)
+	signed := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: broker.Certificate().Raw}))
+	e := event.New()
+	e.SetID("1")
+	e.SetSource("s")
+	e.SetType("t")
+	for authority, trusted := range map[string]bool{signed: true, "": false} {
+		sink, err := serve.NewHTTPSink(serve.SinkConfig{URL: broker.URL, Authority: authority, Tries: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Publish(t.Context(), e); trusted != (err == nil) || !trusted && !errkind.Is(err, errkind.Unavailable) {
+			t.Errorf("trusted %v: %v", trusted, err)
+		}
+	}
+}
+
 func TestSinkConfigRefusals(t *testing.T) {
-	for _, cfg := range []serve.SinkConfig{{}, {URL: "/path"}, {URL: "ftp://x"}, {URL: "http://x", Tries: -1}, {URL: "http://x", Overrides: "{"}} {
+	for _, cfg := range []serve.SinkConfig{{}, {URL: "/path"}, {URL: "ftp://x"}, {URL: "http://x", Tries: -1}, {URL: "http://x", Overrides: "{"}, {URL: "https://x", Authority: "no PEM"}} {
 		if _, err := serve.NewHTTPSink(cfg); !errkind.Is(err, errkind.Invalid) {
 			t.Errorf("%+v: %v, want invalid", cfg, err)
 		}

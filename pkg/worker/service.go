@@ -22,6 +22,10 @@ import (
 // it ends.
 const probeEvery = 24 * time.Hour
 
+// eventTimeout is of one event: just less than the 600 s that a Knative revision and a trigger allow, so that the answer says what
+// happened, and the key is left as it should be.
+const eventTimeout = 590 * time.Second
+
 // Service builds a service over a Worker: handler makes its subscriber, asks is for who settles conflicts, else nil. Whatever a commit left in the outbox is published
 // before the event is acknowledged, because nothing runs after the answer in a service that scales to zero.
 func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconcile.Judge, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
@@ -37,7 +41,7 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconc
 	if err != nil {
 		return serve.Config{}, err
 	}
-	store, err := postgres.Open(ctx, dsn, postgres.Options{})
+	store, err := postgres.Open(ctx, dsn, postgres.Options{Wait: env.StateWait})
 	if err != nil {
 		return serve.Config{}, err
 	}
@@ -48,7 +52,9 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconc
 	if err != nil {
 		return serve.Config{}, errors.Join(err, store.Close())
 	}
-	events, err := serve.Events(publishing{w, handler(w, group)}, serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
+	events, err := serve.Events(publishing{w, handler(w, group)}, serve.Options{
+		Limits: serve.Limits{Timeout: eventTimeout}, Logger: rt.Logger, Telemetry: rt.Telemetry,
+	})
 	if err != nil {
 		return serve.Config{}, errors.Join(fmt.Errorf("make service: %w", err), w.Close(), store.Close())
 	}

@@ -21,7 +21,7 @@ func build(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("read environment: %w", err)
 	}
-	store, err := postgres.Open(ctx, dsn, postgres.Options{})
+	store, err := postgres.Open(ctx, dsn, postgres.Options{Wait: env.StateWait})
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("open log: %w", err)
 	}

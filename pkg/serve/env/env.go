@@ -24,6 +24,7 @@ const (
 	SNSMaxAge = "BUCKETMESH_SNS_MAX_AGE"    // how old an SNS message may be, such as 1h, if not as old as SNS itself lets it become
 	Broker    = "K_SINK"                    // URL of the broker; Knative sets it
 	Overrides = "K_CE_OVERRIDES"            // Knative sets it
+	Authority = "K_CA_CERTS"                // certificates that sign the broker's own, PEM, if it has TLS; Knative sets it
 )
 
 // Names of the variables that say which of Google's senders may send, each with a bearer token.
@@ -73,8 +74,12 @@ func Sink(get Getenv) (*serve.HTTPSink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return serve.NewHTTPSink(serve.SinkConfig{URL: url, Overrides: get(Overrides)}) //nolint:wrapcheck // says what is wrong
+	return serve.NewHTTPSink(serve.SinkConfig{URL: url, Overrides: get(Overrides), Authority: get(Authority)}) //nolint:wrapcheck // says what is wrong
 }
+
+// StateWait is how long a service that starts waits for a database that does not answer. It is longer than a restart, and shorter than
+// what a liveness probe allows (three times ten seconds): a pod that dies in between is started again later and later.
+const StateWait = 20 * time.Second
 
 // DSN is the database that State names.
 func DSN(get Getenv) (string, error) {

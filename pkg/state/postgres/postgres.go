@@ -19,6 +19,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -35,6 +36,7 @@ type Options struct {
 	Timeout     time.Duration    // of one call, waiting for a connection included; 0 is 30 s
 	Connect     time.Duration    // to make a connection, if the DSN has no connect_timeout; 0 is 10 s
 	Tries       uint             // how often a transaction is tried that lost against another one; 0 is 5
+	Wait        time.Duration    // how long Open waits for a server that does not answer; 0 is not at all
 	MigrateWait time.Duration    // how long to wait for another process that migrates; 0 is 60 s
 }
 
@@ -91,11 +93,28 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 
 func (s *Store) migrate(ctx context.Context) error {
 	// Find out first whether there is a server: the wait for the migration lock would try for long.
-	if err := s.call(ctx, s.pool.Ping); err != nil {
+	if err := s.reach(ctx); err != nil {
 		return err
 	}
 	db := stdlib.OpenDBFromPool(s.pool)
 	return errors.Join(migrations.Postgres(ctx, db, s.o.MigrateWait), db.Close())
+}
+
+// reach finds out whether there is a server, and waits for one if Options.Wait says so.
+func (s *Store) reach(ctx context.Context) error {
+	if s.o.Wait <= 0 {
+		return s.call(ctx, s.pool.Ping)
+	}
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := s.call(ctx, s.pool.Ping)
+		if err != nil && kindOf(err) != errkind.Unavailable {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(s.o.Wait), backoff.WithBackOff(&backoff.ExponentialBackOff{
+		InitialInterval: 50 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: time.Second,
+	}))
+	return err
 }
 
 // Close waits for the calls under way and closes the connections.

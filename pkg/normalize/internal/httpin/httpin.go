@@ -6,7 +6,7 @@
 //	401  the sender did not prove who it is      403  it did, and may not send here
 //	404  no such store      405  a method that is not taken      413  the message is too large
 //	429  too many senders at once that only their message could prove: send it again
-//	503  the broker, the dead letters, or what senders are verified with can't be reached: send the message again
+//	503  the broker, the dead letters, or what senders are verified with can't be reached: send the message again, after Retry-After
 //
 // A provider's package makes one Route for each of its stores. Refusals are counted by store, status and reason (package
 // refuse). Tokens compares shared secrets.
@@ -20,8 +20,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +55,10 @@ const (
 	DefaultMaxBody = 1 << 20
 	DefaultTimeout = 4 * time.Second // EventBridge waits 5 s, Pub/Sub 10 s, SNS 15 s, Event Grid 30 s; all send again
 )
+
+// defaultRetryAfter is when a sender is asked to come again if nobody knows better: an outage of the broker is mostly a restart, and
+// senders that heed it would else wait by their own back-off.
+const defaultRetryAfter = 5 * time.Second
 
 // maxStrangers are verified at once: anybody can claim to be somebody until the signature was looked at, and must
 // neither fill the memory nor keep out those who are known.
@@ -261,6 +267,10 @@ func (h *Handler) refuse(ctx context.Context, w http.ResponseWriter, r *http.Req
 		"error", brief(err.Error()))
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		delay := max(errkind.Delay(err), defaultRetryAfter)
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(delay.Seconds())), 10))
 	}
 	w.WriteHeader(status)
 }

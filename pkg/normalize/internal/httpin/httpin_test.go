@@ -67,14 +67,19 @@ func TestErrorsOfARouteAreAnsweredForGoodOnlyIfTheSenderIsNotWhoItMustBe(t *test
 		"not found":         {errkind.New(errkind.NotFound, "x"), 503},
 		"unknown":           {errors.New("x"), 503},
 		"canceled":          {context.Canceled, 503},
+		"throttled broker":  {errkind.After(7*time.Second, errkind.New(errkind.Throttled, "x")), 503},
 	} {
 		fails := func(context.Context, *httpin.Incoming) (normalize.Message, error) { return normalize.Message{}, c.err }
 		options := func(context.Context, *http.Request, http.Header) error { return c.err }
 		h := handler(t, httpin.Route{Name: "head", Admit: admit(false, c.err), Read: read},
 			httpin.Route{Name: "body", Admit: admit(true, nil), Read: fails, Options: options})
 		for _, r := range [][2]string{{"POST", "/x/head"}, {"POST", "/x/body"}, {"OPTIONS", "/x/body"}} {
-			if w := do(h, r[0], r[1], strings.NewReader("{}")); w.Code != c.want || w.Body.Len() > 0 {
+			w := do(h, r[0], r[1], strings.NewReader("{}"))
+			if w.Code != c.want || w.Body.Len() > 0 {
 				t.Errorf("%s: %s: %d %s", name, r, w.Code, w.Body)
+			}
+			if after := w.Header().Get("Retry-After"); (w.Code == 503) != (after != "") || name == "throttled broker" && after != "7" {
+				t.Errorf("%s: %s: %d, Retry-After %q", name, r, w.Code, after)
 			}
 		}
 	}
