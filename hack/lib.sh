@@ -20,14 +20,14 @@ tail_log() {
   tail -n 20 "$1" >&2 || true
 }
 
-# connects PORT: somebody listens there.
-connects() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# connects PORT [HOST]: somebody listens there.
+connects() { (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
 
-# http_ok PORT PATH [STATUS]: a GET is answered with 200 (or STATUS). Bash itself asks, so that nothing has to be
+# http_ok PORT PATH [STATUS [HOST]]: a GET is answered with 200 (or STATUS). Bash itself asks, so that nothing has to be
 # installed for it.
 http_ok() (
-  exec 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
-  printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
+  exec 2>/dev/null 3<>"/dev/tcp/${4:-127.0.0.1}/$1" || exit 1
+  printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$2" >&3
   IFS= read -r -t 3 line <&3 && [[ $line == "HTTP/1.1 ${3:-200}"* ]]
 )
 

@@ -68,9 +68,8 @@ up_postgres() {
       tail_log "$DIR/initdb.log"
       die "cannot make a PostgreSQL data folder in $home"
     fi
-    # Tests need no durability against a power cut, and loopback TCP is enough for them.
+    # Tests need no durability against a power cut, and TCP is enough for them.
     as_postgres tee -a "$home/data/postgresql.conf" >/dev/null <<CONF
-listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 200
 fsync = off
@@ -78,8 +77,10 @@ synchronous_commit = off
 full_page_writes = off
 CONF
   fi
+  # The rest of the network may connect only where the server is told to listen there.
+  grep -q samenet "$home/data/pg_hba.conf" || as_postgres tee -a "$home/data/pg_hba.conf" <<<'host all all samenet trust' >/dev/null
   # The server's log is opened by its own user, which may not enter $DIR: hence the redirection here.
-  if ! as_postgres "$bin/pg_ctl" start -D "$home/data" -w -t "$START_TIMEOUT" -o "-p $(port postgres)" >>"$DIR/postgres.log" 2>&1 </dev/null; then
+  if ! as_postgres "$bin/pg_ctl" start -D "$home/data" -w -t "$START_TIMEOUT" -o "-h $HOST -p $(port postgres)" >>"$DIR/postgres.log" 2>&1 </dev/null; then
     tail_log "$DIR/postgres.log"
     die "cannot start PostgreSQL"
   fi

@@ -28,6 +28,8 @@
 #   BUCKETMESH_SERVERS_DIR      data, logs and pid files                (default: servers/ in the cache)
 #   BUCKETMESH_PORT_BASE        first of twenty ports                   (default: 19000)
 #   BUCKETMESH_NORMALIZER_PORT  where notifications are sent            (default: the base)
+#   BUCKETMESH_NORMALIZER_URL   where MinIO sends its own               (default: http://127.0.0.1:PORT)
+#   BUCKETMESH_SERVERS_HOST     address that all but sqs listen at      (default: 127.0.0.1; only in a network of one's own)
 #   BUCKETMESH_MINIO_A_PORT, BUCKETMESH_MINIO_B_PORT, BUCKETMESH_VERSITYGW_PORT, BUCKETMESH_POSTGRES_PORT, BUCKETMESH_GCS_PORT,
 #   BUCKETMESH_AZURE_BLOB_PORT, BUCKETMESH_AZURE_QUEUE_PORT, BUCKETMESH_AZURE_TABLE_PORT, BUCKETMESH_SQS_PORT,
 #   BUCKETMESH_PUBSUB_PORT                               (as above)
@@ -46,6 +48,8 @@ FAKE_GCS_PIN=github.com/fsouza/fake-gcs-server@v1.56.1
 DIR=${BUCKETMESH_SERVERS_DIR:-$CACHE/servers}
 BASE=${BUCKETMESH_PORT_BASE:-19000}
 NORMALIZER_PORT=${BUCKETMESH_NORMALIZER_PORT:-$BASE}
+NORMALIZER_URL=${BUCKETMESH_NORMALIZER_URL:-http://127.0.0.1:$NORMALIZER_PORT}
+HOST=${BUCKETMESH_SERVERS_HOST:-127.0.0.1}
 START_TIMEOUT=${BUCKETMESH_START_TIMEOUT:-60}
 ACCESS_KEY=${BUCKETMESH_S3_ACCESS_KEY:-bucketmesh}
 SECRET_KEY=${BUCKETMESH_S3_SECRET_KEY:-bucketmesh-secret}
@@ -79,14 +83,14 @@ port() {
 
 healthy() {
   case $1 in
-    minio-*) http_ok "$(port "$1")" /minio/health/cluster ;;
-    versitygw) http_ok "$(port versitygw)" /_health ;; # an underscore: can't be a bucket
-    postgres) as_postgres "$(postgres_bin)/pg_ctl" status -D "$(postgres_home)/data" >/dev/null 2>&1 && connects "$(port postgres)" ;;
-    fake-gcs) http_ok "$(port fake-gcs)" /_internal/healthcheck ;;
+    minio-*) http_ok "$(port "$1")" /minio/health/cluster 200 "$HOST" ;;
+    versitygw) http_ok "$(port versitygw)" /_health 200 "$HOST" ;; # an underscore: can't be a bucket
+    postgres) as_postgres "$(postgres_bin)/pg_ctl" status -D "$(postgres_home)/data" >/dev/null 2>&1 && connects "$(port postgres)" "$HOST" ;;
+    fake-gcs) http_ok "$(port fake-gcs)" /_internal/healthcheck 200 "$HOST" ;;
     # Azurite has no page for this: it is up when it refuses a request that says no account.
-    azurite) http_ok "$(port azurite)" / 400 && http_ok "$(port azurite-queue)" / 400 ;;
+    azurite) http_ok "$(port azurite)" / 400 "$HOST" && http_ok "$(port azurite-queue)" / 400 "$HOST" ;;
     sqs) http_ok "$(port sqs)" /health ;;
-    pubsub) grep -q '^ready' "$DIR/pubsub.log" && connects "$(port pubsub)" ;; # it listens before its topic is there
+    pubsub) grep -q '^ready' "$DIR/pubsub.log" && connects "$(port pubsub)" "$HOST" ;; # it listens before its topic is there
   esac
 }
 
@@ -144,7 +148,7 @@ launch() {
 
 # settings SERVER: all that a running server was started with; if it differs, the server is started anew.
 settings() {
-  echo "$(port "$1") $(port azurite-queue) $(port azurite-table) $(port pubsub) $NORMALIZER_PORT $ACCESS_KEY $SECRET_KEY $TOKEN" | cksum
+  echo "$(port "$1") $(port azurite-queue) $(port azurite-table) $(port pubsub) $NORMALIZER_PORT $ACCESS_KEY $SECRET_KEY $TOKEN $HOST $NORMALIZER_URL" | cksum
 }
 
 up() {
@@ -156,7 +160,7 @@ up() {
     fi
     down "$server"
   fi
-  if connects "$(port "$server")"; then
+  if connects "$(port "$server")" "$HOST"; then
     die "port $(port "$server") of $server is taken by another process: set BUCKETMESH_PORT_BASE"
   fi
   install_server "$server"
@@ -171,7 +175,7 @@ up() {
   esac
   settings "$server" >"$DIR/$server.settings"
   wait_healthy "$server" "$DIR/$server.log"
-  say "$server is up at 127.0.0.1:$(port "$server")"
+  say "$server is up at $HOST:$(port "$server")"
 }
 
 down() {
@@ -211,14 +215,14 @@ install_server() {
 # events in a folder until they are taken (tried again every 3 s), but looks into that folder only every 3 s. A bucket
 # that is bound to both is told of changes quickly and at least once; the duplicates have the same event id.
 up_minio() {
-  local server=$1 url=http://127.0.0.1:$NORMALIZER_PORT/s3/$1
+  local server=$1 url=$NORMALIZER_URL/s3/$1
   mkdir -p "$DIR/$server/data" "$DIR/$server/queue"
   MINIO_ROOT_USER=$ACCESS_KEY MINIO_ROOT_PASSWORD=$SECRET_KEY MINIO_BROWSER=off MINIO_UPDATE=off \
     MINIO_NOTIFY_WEBHOOK_ENABLE_T1=on MINIO_NOTIFY_WEBHOOK_ENDPOINT_T1=$url \
     MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_T1=$TOKEN \
     MINIO_NOTIFY_WEBHOOK_ENABLE_T2=on MINIO_NOTIFY_WEBHOOK_ENDPOINT_T2=$url \
     MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_T2=$TOKEN MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_T2=$DIR/$server/queue \
-    launch "$server" "$BIN/minio" server --quiet --address "127.0.0.1:$(port "$server")" "$DIR/$server/data"
+    launch "$server" "$BIN/minio" server --quiet --address "$HOST:$(port "$server")" "$DIR/$server/data"
 }
 
 # versitygw sends a test event when it starts and gives up if nobody listens. It asks no more of the receiver than to
@@ -237,7 +241,7 @@ up_versitygw() {
     done
   fi
   ROOT_ACCESS_KEY=$ACCESS_KEY ROOT_SECRET_KEY=$SECRET_KEY \
-    launch versitygw "$BIN/versitygw" --port "127.0.0.1:$(port versitygw)" --quiet --health /_health \
+    launch versitygw "$BIN/versitygw" --port "$HOST:$(port versitygw)" --quiet --health /_health \
     --event-webhook-url "$url" posix --versioning-dir "$DIR/versitygw/versions" "$DIR/versitygw/objects"
   if [[ -n $helper ]]; then
     wait_healthy versitygw "$DIR/versitygw.log"
@@ -251,24 +255,24 @@ up_versitygw() {
 # must have none: each change would be told twice.
 up_fake_gcs() {
   local address
-  address=127.0.0.1:$(port fake-gcs)
-  PUBSUB_EMULATOR_HOST=127.0.0.1:$(port pubsub) launch fake-gcs "$BIN/fake-gcs-server" -backend memory -scheme http \
-    -host 127.0.0.1 -port "$(port fake-gcs)" -public-host "$address" -external-url "http://$address" -log-level warn \
+  address=$HOST:$(port fake-gcs)
+  PUBSUB_EMULATOR_HOST=$HOST:$(port pubsub) launch fake-gcs "$BIN/fake-gcs-server" -backend memory -scheme http \
+    -host "$HOST" -port "$(port fake-gcs)" -public-host "$address" -external-url "http://$address" -log-level warn \
     -event.list finalize,delete,metadataUpdate,archive \
     -event.pubsub-project-id "$(cut -d/ -f2 <<<"$TOPIC")" -event.pubsub-topic "${TOPIC##*/}"
 }
 
 up_pubsub() {
   (cd "$ROOT" && go build -buildvcs=false -o "$BIN/pubsub" ./hack/pubsub) || die "cannot build hack/pubsub"
-  launch pubsub "$BIN/pubsub" -listen "127.0.0.1:$(port pubsub)" -topic "$TOPIC" "$SUBSCRIPTION"
+  launch pubsub "$BIN/pubsub" -listen "$HOST:$(port pubsub)" -topic "$TOPIC" "$SUBSCRIPTION"
 }
 
 up_azurite() {
   mkdir -p "$DIR/azurite"
   AZURITE_ACCOUNTS=$AZURE_ACCOUNT:$AZURE_KEY launch azurite node "$NODE/node_modules/azurite/dist/src/azurite.js" \
     --location "$DIR/azurite" --silent --skipApiVersionCheck --disableTelemetry \
-    --blobKeepAliveTimeout 120 --blobHost 127.0.0.1 --blobPort "$(port azurite)" --queueHost 127.0.0.1 --queuePort "$(port azurite-queue)" \
-    --tableHost 127.0.0.1 --tablePort "$(port azurite-table)"
+    --blobKeepAliveTimeout 120 --blobHost "$HOST" --blobPort "$(port azurite)" --queueHost "$HOST" --queuePort "$(port azurite-queue)" \
+    --tableHost "$HOST" --tablePort "$(port azurite-table)"
 }
 
 up_sqs() {
@@ -295,20 +299,20 @@ select_servers() {
 
 print_env() {
   cat <<ENV
-export BUCKETMESH_TEST_MINIO_A=http://127.0.0.1:$(port minio-a)
-export BUCKETMESH_TEST_MINIO_B=http://127.0.0.1:$(port minio-b)
-export BUCKETMESH_TEST_VERSITYGW=http://127.0.0.1:$(port versitygw)
+export BUCKETMESH_TEST_MINIO_A=http://$HOST:$(port minio-a)
+export BUCKETMESH_TEST_MINIO_B=http://$HOST:$(port minio-b)
+export BUCKETMESH_TEST_VERSITYGW=http://$HOST:$(port versitygw)
 export BUCKETMESH_TEST_MINIO_BIN=$BIN/minio
 export BUCKETMESH_TEST_VERSITYGW_BIN=$BIN/versitygw
 export BUCKETMESH_TEST_S3_ACCESS_KEY=$ACCESS_KEY
 export BUCKETMESH_TEST_S3_SECRET_KEY=$SECRET_KEY
-export BUCKETMESH_TEST_POSTGRES='postgres://bucketmesh@127.0.0.1:$(port postgres)/postgres?sslmode=disable&application_name=$ACCESS_KEY'
-export BUCKETMESH_TEST_GCS=http://127.0.0.1:$(port fake-gcs)
-export BUCKETMESH_TEST_PUBSUB=127.0.0.1:$(port pubsub)
+export BUCKETMESH_TEST_POSTGRES='postgres://bucketmesh@$HOST:$(port postgres)/postgres?sslmode=disable&application_name=$ACCESS_KEY'
+export BUCKETMESH_TEST_GCS=http://$HOST:$(port fake-gcs)
+export BUCKETMESH_TEST_PUBSUB=$HOST:$(port pubsub)
 export BUCKETMESH_TEST_PUBSUB_TOPIC=$TOPIC
 export BUCKETMESH_TEST_PUBSUB_SUBSCRIPTION=$SUBSCRIPTION
-export BUCKETMESH_TEST_AZURE_BLOB=http://127.0.0.1:$(port azurite)
-export BUCKETMESH_TEST_AZURE_QUEUE=http://127.0.0.1:$(port azurite-queue)
+export BUCKETMESH_TEST_AZURE_BLOB=http://$HOST:$(port azurite)
+export BUCKETMESH_TEST_AZURE_QUEUE=http://$HOST:$(port azurite-queue)
 export BUCKETMESH_TEST_AZURE_ACCOUNT=$AZURE_ACCOUNT
 export BUCKETMESH_TEST_AZURE_KEY=$AZURE_KEY
 export BUCKETMESH_AZURITE='$NODE/node_modules/.bin/azurite'
@@ -355,7 +359,7 @@ case $command in
       else
         state='not healthy' rc=1
       fi
-      printf '%-10s 127.0.0.1:%-6s %s\n' "$server" "$(port "$server")" "$state"
+      printf '%-10s %s:%-6s %s\n' "$server" "$HOST" "$(port "$server")" "$state"
     done
     exit "$rc"
     ;;
