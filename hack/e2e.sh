@@ -5,6 +5,7 @@
 #   hack/e2e.sh clouds [--ops 4000] [--seed N] [--kill 20] [--state sqlite|postgres] [--output json]
 #   hack/e2e.sh s3 --help        all flags
 #   hack/e2e.sh knative-light [ARGS]    the services behind Knative's own broker, as processes: hack/knative-light.sh run
+#   hack/e2e.sh knative [SCENARIO...]   the services on a real cluster: hack/cluster/suite.sh, docs/cluster.md
 #
 # s3 is two MinIO and a versitygw; clouds is a MinIO, a versitygw, Cloud Storage (fake-gcs-server) and Azure (Azurite), the
 # latter two behind the gates of pkg/demo/emulator.
@@ -25,6 +26,9 @@ if [[ $# -eq 0 ]]; then
 fi
 if [[ $1 == knative-light ]]; then
   exec hack/knative-light.sh run "${@:2}"
+fi
+if [[ $1 == knative ]]; then
+  exec hack/cluster/suite.sh "${@:2}"
 fi
 export BUCKETMESH_PORT_BASE=${BUCKETMESH_E2E_PORT_BASE:-19040}
 RUN=$CACHE/e2e-$BUCKETMESH_PORT_BASE

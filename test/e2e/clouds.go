@@ -35,19 +35,41 @@ func Clouds(ctx context.Context, s *Stage, env *environment) error {
 	if err := env.complete(); err != nil {
 		return err
 	}
-	if err := s.addGCS(ctx, gcs, subscription); err != nil {
+	if err := s.addGCS(ctx, gcs, "127.0.0.1:0", subscription); err != nil {
 		return err
 	}
 	s.Program.env = append(s.Program.env, "PUBSUB_EMULATOR_HOST="+pubsub, "BUCKETMESH_"+credentialsName+"_ACCOUNT_KEY="+key)
-	return s.addAzure(ctx, azurite, account, key, token)
+	webhook := "http://" + s.Program.listen + "/azure/azure?code=" + url.QueryEscape(token)
+	return s.addAzure(ctx, azurite, account, key, "127.0.0.1:0", webhook)
 }
 
-func (s *Stage) addGCS(ctx context.Context, server, subscription string) error {
+// Pushed is a bucket at Cloud Storage and one at Azure, behind gates at addresses that are known beforehand. Notifications are
+// pushed to URLs: from fake-gcs-server through Pub/Sub, for Azure from the stand-in for Event Grid.
+func Pushed(ctx context.Context, s *Stage, env *environment) error {
+	gcs, gcsGate, gcsWebhook := env.need("BUCKETMESH_TEST_GCS"), env.need("BUCKETMESH_E2E_GCS_GATE"), env.need("BUCKETMESH_E2E_GCS_WEBHOOK")
+	pubsub, subscription := env.need("BUCKETMESH_TEST_PUBSUB"), env.need("BUCKETMESH_TEST_PUBSUB_SUBSCRIPTION")
+	azurite, account, key := env.need("BUCKETMESH_TEST_AZURE_BLOB"), env.need("BUCKETMESH_TEST_AZURE_ACCOUNT"), env.need("BUCKETMESH_TEST_AZURE_KEY")
+	azureGate, azureWebhook := env.need("BUCKETMESH_E2E_AZURE_GATE"), env.need("BUCKETMESH_E2E_AZURE_WEBHOOK")
+	if err := env.complete(); err != nil {
+		return err
+	}
+	s.Program.env = append(s.Program.env, "BUCKETMESH_"+credentialsName+"_ACCOUNT_KEY="+key)
+	if err := s.addGCS(ctx, gcs, gcsGate, ""); err != nil {
+		return err
+	}
+	if err := s.addAzure(ctx, azurite, account, key, azureGate, azureWebhook); err != nil {
+		return err
+	}
+	return s.push(ctx, pubsub, subscription, gcsWebhook)
+}
+
+// addGCS puts a bucket on the stage. subscription is what bucketmesh pulls, "" if it is pushed.
+func (s *Stage) addGCS(ctx context.Context, server, listen, subscription string) error {
 	gate, err := emulator.NewGCS(server)
 	if err != nil {
 		return err
 	}
-	endpoint, stop, err := emulator.Serve(ctx, "127.0.0.1:0", gate)
+	endpoint, stop, err := emulator.Serve(ctx, listen, gate)
 	if err != nil {
 		return err
 	}
@@ -63,17 +85,15 @@ func (s *Stage) addGCS(ctx context.Context, server, subscription string) error {
 	return nil
 }
 
-func (s *Stage) addAzure(ctx context.Context, server, account, key, token string) error {
+func (s *Stage) addAzure(ctx context.Context, server, account, key, listen, webhook string) error {
 	const name = "azure"
-	s.grid = emulator.NewEventGrid(emulator.EventGridConfig{
-		Webhook: "http://" + s.Program.listen + "/azure/" + name + "?code=" + url.QueryEscape(token), Account: account, Seed: s.seed, Duplicates: duplicates,
-	})
+	s.grid = emulator.NewEventGrid(emulator.EventGridConfig{Webhook: webhook, Account: account, Seed: s.seed, Duplicates: duplicates})
 	s.stops = append(s.stops, func() error { s.grid.Close(); return nil })
 	gate, err := emulator.NewAzure(server, account, key, s.grid.Publish)
 	if err != nil {
 		return err
 	}
-	endpoint, stop, err := emulator.Serve(ctx, "127.0.0.1:0", gate)
+	endpoint, stop, err := emulator.Serve(ctx, listen, gate)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,8 @@ func runCommand() *cobra.Command {
 	f.Float64Var(&o.killRate, "kill-rate", 20, "puts per second meanwhile")
 	f.DurationVar(&o.killOver, "kill-over", 2*time.Minute, "for how long")
 	f.DurationVar(&o.within, "converge-within", 3*time.Minute, "how long anything else may take")
+	f.BoolVar(&o.cluster, "cluster", false, "it is a cluster: also the scenarios about pods, and the control program knows deploy, restart, pods and services")
+	f.StringVar(&o.results, "results", "", "document that keeps the results, too")
 	f.StringVar(&o.output, "output", "text", "text or json")
 	return c
 }

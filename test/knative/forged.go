@@ -26,7 +26,7 @@ func (w *world) notify(ctx context.Context, key, proof string) (int, error) {
 	if proof != "" {
 		header.Set("Authorization", proof)
 	}
-	return w.post(ctx, w.normalizer+"/s3/"+replicas[0], notification(key), header)
+	return w.post(ctx, w.normalizer+"/s3/"+w.fleet.names[0], notification(key), header)
 }
 
 func forged(ctx context.Context, w *world, r *Result) error {

@@ -19,9 +19,6 @@ import (
 // group is the name of the group and of its buckets.
 const group = "knative"
 
-// The replicas, as e2e.MinIOs orders them.
-var replicas = [...]string{"minio-a", "minio-b"} //nolint:gochecknoglobals // an array of names
-
 // options of a run, from the command line.
 type options struct {
 	dir, cli                                string
@@ -31,7 +28,8 @@ type options struct {
 	first, over, p99, killOver, within      time.Duration
 	rate, killRate                          float64
 	kills                                   int
-	output                                  string
+	output, where, results                  string
+	cluster                                 bool
 }
 
 func (o *options) common(c *cobra.Command) {
@@ -39,6 +37,7 @@ func (o *options) common(c *cobra.Command) {
 	f.StringVar(&o.dir, "dir", "", "folder for the document and logs (required)")
 	f.StringVar(&o.cli, "bucketmesh", "", "the command line program (required)")
 	f.Uint64Var(&o.seed, "seed", 1, "of all contents")
+	f.StringVar(&o.where, "fleet", "minios", "where the replicas are: minios, or clouds (Cloud Storage and Azure)")
 }
 
 // open makes the buckets and the document, or finds them as they were made.
@@ -49,9 +48,13 @@ func (o *options) open(ctx context.Context, getenv func(string) string, there bo
 	if err := os.MkdirAll(o.dir, 0o755); err != nil { //nolint:gosec // services of other users read the document
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
+	fleet, err := fleetOf(o.where)
+	if err != nil {
+		return nil, err
+	}
 	return e2e.Open(ctx, e2e.Options{
 		Name: group, Seed: o.seed, Limit: o.within, Dir: o.dir, Program: o.cli, There: there,
-	}, e2e.MinIOs, getenv)
+	}, fleet.open, getenv)
 }
 
 func (o *options) run(ctx context.Context, only []string, getenv func(string) string, out, progress io.Writer) (err error) {
@@ -69,10 +72,19 @@ func (o *options) run(ctx context.Context, only []string, getenv func(string) st
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.Close()) }()
-	w := &world{options: *o, stage: stage, http: client, token: getenv("BUCKETMESH_E2E_NOTIFY_TOKEN"), progress: progress}
+	fleet, err := fleetOf(o.where)
+	if err != nil {
+		return err
+	}
+	w := &world{options: *o, fleet: fleet, stage: stage, http: client, token: getenv("BUCKETMESH_E2E_NOTIFY_TOKEN"), progress: progress}
 	r, err := w.play(ctx, only)
 	if err != nil {
 		return err
+	}
+	if o.results != "" {
+		if err := r.keep(o.results, o.where); err != nil {
+			return err
+		}
 	}
 	return r.print(out, o.output)
 }

@@ -29,19 +29,11 @@ func scenarios() []scenario {
 	}
 }
 
-func scenarioNames() []string {
-	var names []string
-	for _, s := range scenarios() {
-		names = append(names, s.name)
-	}
-	return names
-}
-
 // play runs the scenarios. One that fails does not keep the others from running.
 func (w *world) play(ctx context.Context, only []string) (*report, error) {
 	began := time.Now()
 	all := &report{Seed: w.seed, OK: true}
-	for _, s := range scenarios() {
+	for _, s := range w.scenarios(w.fleet) {
 		if len(only) > 0 && !slices.Contains(only, s.name) {
 			continue
 		}

@@ -140,7 +140,7 @@ func kills(ctx context.Context, w *world, r *Result) error {
 			if i%7 == 6 {
 				kind = e2e.OpDelete
 			}
-			_, err := w.do(ctx, kind, i%len(replicas), fmt.Sprintf("kills/%d", i*i%keys))
+			_, err := w.do(ctx, kind, i%sides, fmt.Sprintf("kills/%d", i*i%keys))
 			return err
 		})
 		return err

@@ -21,6 +21,7 @@ import (
 // world is what scenarios act upon.
 type world struct {
 	options
+	fleet    fleet
 	stage    *e2e.Stage
 	http     *http.Client
 	token    string // that senders of notifications show
@@ -45,7 +46,7 @@ func (w *world) doNoted(ctx context.Context, kind e2e.Kind, replica int, key, no
 
 // readable waits until a replica has the content that an operation made.
 func (w *world) readable(ctx context.Context, replica int, key string, op int, within time.Duration) error {
-	return poll(ctx, within, 10*time.Millisecond, fmt.Sprintf("%s is at %s", key, replicas[replica]), func(ctx context.Context) (bool, error) {
+	return poll(ctx, within, 10*time.Millisecond, fmt.Sprintf("%s is at %s", key, w.fleet.names[replica]), func(ctx context.Context) (bool, error) {
 		got, err := w.stage.Reads(ctx, replica, key)
 		return got == op, err
 	})

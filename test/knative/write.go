@@ -32,11 +32,11 @@ func load(ctx context.Context, w *world, r *Result) error {
 	count, err := w.steady(ctx, w.rate, w.over, func(ctx context.Context, i int) error {
 		key := fmt.Sprintf("load/%05d", i)
 		start := time.Now()
-		n, err := w.do(ctx, e2e.OpPut, i%len(replicas), key)
+		n, err := w.do(ctx, e2e.OpPut, i%sides, key)
 		if err != nil {
 			return err
 		}
-		err = w.readable(ctx, (i+1)%len(replicas), key, n, w.within)
+		err = w.readable(ctx, (i+1)%sides, key, n, w.within)
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
@@ -97,9 +97,9 @@ func (w *world) steady(ctx context.Context, rate float64, over time.Duration, do
 func conflict(ctx context.Context, w *world, r *Result) error {
 	for try := range 10 {
 		key := fmt.Sprintf("conflict/%d", try)
-		var ops [len(replicas)]int
+		var ops [sides]int
 		g, gctx := errgroup.WithContext(ctx)
-		for i := range replicas {
+		for i := range sides {
 			g.Go(func() (err error) {
 				ops[i], err = w.do(gctx, e2e.OpPut, i, key)
 				return err
@@ -122,7 +122,7 @@ func conflict(ctx context.Context, w *world, r *Result) error {
 
 // settled waits until all replicas hold the same operation's content, and the other one is kept at all of them. Not kept: the
 // winner's writer had seen it.
-func (w *world) settled(ctx context.Context, key string, ops [len(replicas)]int) (kept bool, err error) {
+func (w *world) settled(ctx context.Context, key string, ops [sides]int) (kept bool, err error) {
 	var detected bool
 	err = poll(ctx, w.within, 50*time.Millisecond, "the conflict of "+key+" is settled", func(ctx context.Context) (bool, error) {
 		winner, err := w.stage.Reads(ctx, 0, key)
@@ -131,7 +131,7 @@ func (w *world) settled(ctx context.Context, key string, ops [len(replicas)]int)
 		}
 		loser := ops[0] + ops[1] - winner
 		copies := 0
-		for i := range replicas {
+		for i := range sides {
 			here, err := w.stage.Reads(ctx, i, key)
 			if err != nil || here != winner {
 				return false, err
@@ -144,7 +144,7 @@ func (w *world) settled(ctx context.Context, key string, ops [len(replicas)]int)
 				copies++
 			}
 		}
-		if copies == len(replicas) {
+		if copies == sides {
 			kept = true
 			return true, nil
 		}

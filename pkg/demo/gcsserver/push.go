@@ -37,21 +37,28 @@ type message struct {
 	PublishTime time.Time         `json:"publishTime"`
 }
 
-// push stands in for Pub/Sub's push: it takes messages out of the subscription, posts them to the webhook, and acknowledges
-// those that are answered with 2xx. All others are tried again.
+// push is Push of the child's own subscription.
 func push(ctx context.Context, webhook string) error {
 	client, err := pubsub.NewClient(ctx, project)
 	if err != nil {
 		return fmt.Errorf("open pub/sub: %w", err)
 	}
+	if err := Push(ctx, client.Subscriber(subscription), webhook); err != nil {
+		return err
+	}
+	return client.Close() //nolint:wrapcheck // ctx ended: all is told
+}
+
+// Push stands in for Pub/Sub's push until ctx ends: it takes messages out of a subscription, posts them to the webhook, and
+// acknowledges those that are answered with 2xx. All others are tried again.
+func Push(ctx context.Context, from *pubsub.Subscriber, webhook string) error {
 	to := &http.Client{Timeout: pushTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: pushesAtOnce}}
-	from := client.Subscriber(subscription)
 	from.ReceiveSettings.MaxOutstandingMessages = pushesAtOnce
 	from.ReceiveSettings.NumGoroutines = streams
-	err = from.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
+	err := from.Receive(ctx, func(ctx context.Context, m *pubsub.Message) {
 		body, err := json.Marshal(envelope{
 			Message:      message{Attributes: m.Attributes, Data: m.Data, MessageID: m.ID, PublishTime: m.PublishTime},
-			Subscription: "projects/" + project + "/subscriptions/" + subscription,
+			Subscription: from.String(),
 		})
 		if err == nil {
 			_, err = backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, post(ctx, to, webhook, body) },
@@ -66,7 +73,7 @@ func push(ctx context.Context, webhook string) error {
 	if err != nil {
 		return fmt.Errorf("take messages out of pub/sub: %w", err)
 	}
-	return client.Close() //nolint:wrapcheck // ctx ended: all is told
+	return nil
 }
 
 func post(ctx context.Context, client *http.Client, webhook string, body []byte) error {
