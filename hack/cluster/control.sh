@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the scenarios of test/knative do to the cluster. Run within it: hack/cluster.sh exec hack/cluster/control.sh VERB NAME
 #
-#   kill SERVICE       kill -9 of the service in one of its pods, if there is one
+#   kill SERVICE       kill -9 of the service in one of its pods, once there is one
 #   restart SERVICE    a rolling update: a new revision, ready, and all requests go to it
 #   restart postgres, restart dispatcher
 #   stop broker, start broker      the way into the broker
@@ -37,6 +37,7 @@ kill_service() {
       if [[ $(readlink "/proc/$pid/exe") == */"$1" ]] && kill -9 "$pid"; then return 0; fi
     done < <(grep -ls "$uid" /proc/[0-9]*/cgroup)
   done
+  return 1
 }
 
 # rolled SERVICE: all requests go to its newest revision.
@@ -94,7 +95,7 @@ case "$*" in
     ours patch ksvc "$2" --type merge -p "{\"spec\": {\"template\": {\"metadata\": {\"annotations\": {\"bucketmesh.dev/restarted\": \"$(date -Ins)\"}}}}}"
     eventually "the new revision of $2" rolled "$2"
     ;;
-  'kill '*) kill_service "$2" ;;
+  'kill '*) eventually "a pod of $2 to kill" kill_service "$2" ;;
   *)
     sed -n '2,/^set -euo/{/^set -euo/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" >&2
     exit 2

@@ -34,7 +34,7 @@ configure() {
 
 # make_manifests collects Knative's manifests and builds the images that they name, unless that was done.
 make_manifests() {
-  local stamp part started=$SECONDS
+  local stamp part jobs=() started=$SECONDS
   stamp=$(cat "$TOOLS"/*/go.mod "$TOOLS"/*/*.yaml "$TOOLS"/*/*.go "$ROOT"/hack/cluster/{images,knative}.sh | cksum)
   if [[ -f $MANIFESTS/done && $(<"$MANIFESTS/done") == "$stamp" ]]; then
     return 0
@@ -44,9 +44,13 @@ make_manifests() {
   mkdir -p "$MANIFESTS/source"
   logged collect "collecting Knative's manifests" collect
   for part in coredns kingress serving eventing; do
-    resolve "$part" "$MANIFESTS/source/$part.yaml" >"$MANIFESTS/$part.yaml" 2>"$LOGS/ko-$part.log" || {
-      tail_log "$LOGS/ko-$part.log"
-      die "building the images of $part failed; see $LOGS/ko-$part.log"
+    resolve "$part" "$MANIFESTS/source/$part.yaml" >"$MANIFESTS/$part.yaml" 2>"$LOGS/ko-$part.log" &
+    jobs[$!]=$part
+  done
+  for part in "${!jobs[@]}"; do
+    wait "$part" || {
+      tail_log "$LOGS/ko-${jobs[part]}.log"
+      die "building the images of ${jobs[part]} failed; see $LOGS/ko-${jobs[part]}.log"
     }
   done
   echo "$stamp" >"$MANIFESTS/done"

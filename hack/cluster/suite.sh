@@ -54,8 +54,9 @@ inside() {
 
 # with FLEET [SCENARIO...]
 with() {
-  local fleet=$1 dir=$RUN/$1 flags
+  local fleet=$1 dir=$RUN/$1 flags normalizers=normalizer-s3
   shift
+  [[ $fleet == minios ]] || normalizers=normalizer-gcs,normalizer-azure
   flags=(--dir "$dir" --bucketmesh "$RUN/bin/bucketmesh" --fleet "$fleet")
   # Where the gates of the emulators listen, and whom they tell.
   export BUCKETMESH_E2E_GCS_GATE=$HOST:19052 BUCKETMESH_E2E_AZURE_GATE=$HOST:19053
@@ -66,7 +67,7 @@ with() {
   [[ $# -eq 0 ]] || set -- deploy "$@"
   "$RUN/bin/knative" run "${flags[@]}" --cluster --control "$ROOT/hack/cluster/control.sh" --state "$BUCKETMESH_TEST_POSTGRES" \
     --normalizer "$BUCKETMESH_NORMALIZER_URL" --broker http://broker-ingress.knative-eventing.svc.cluster.local/bucketmesh/bucketmesh \
-    --results docs/cluster-results.md "$@" | tee "$dir/report.txt"
+    --victims "$normalizers,sync,audit" --results docs/cluster-results.md "$@" | tee "$dir/report.txt"
 }
 
 # secrets: what config/ refers to.
