@@ -64,6 +64,11 @@ with() {
   export BUCKETMESH_E2E_AZURE_WEBHOOK="http://normalizer-azure.bucketmesh.example.com/azure/azure?code=$BUCKETMESH_E2E_NOTIFY_TOKEN"
   "$RUN/bin/knative" setup "${flags[@]}" || return 1
   secrets "$dir" || return 1
+  say "building the images"
+  ko resolve -f config/ >/dev/null 2>"$dir/ko.log" || { # compiling is not what deploy measures
+    tail_log "$dir/ko.log"
+    return 1
+  }
   [[ $# -eq 0 ]] || set -- deploy "$@"
   "$RUN/bin/knative" run "${flags[@]}" --cluster --control "$ROOT/hack/cluster/control.sh" --state "$BUCKETMESH_TEST_POSTGRES" \
     --normalizer "$BUCKETMESH_NORMALIZER_URL" --broker http://broker-ingress.knative-eventing.svc.cluster.local/bucketmesh/bucketmesh \
