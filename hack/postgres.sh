@@ -78,7 +78,7 @@ full_page_writes = off
 CONF
   fi
   # The rest of the network may connect only where the server is told to listen there.
-  grep -q samenet "$home/data/pg_hba.conf" || as_postgres tee -a "$home/data/pg_hba.conf" <<<'host all all samenet trust' >/dev/null
+  grep -q '^host all all samenet' "$home/data/pg_hba.conf" || as_postgres tee -a "$home/data/pg_hba.conf" <<<'host all all samenet trust' >/dev/null
   # The server's log is opened by its own user, which may not enter $DIR: hence the redirection here.
   if ! as_postgres "$bin/pg_ctl" start -D "$home/data" -w -t "$START_TIMEOUT" -o "-h $HOST -p $(port postgres)" >>"$DIR/postgres.log" 2>&1 </dev/null; then
     tail_log "$DIR/postgres.log"
