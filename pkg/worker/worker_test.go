@@ -235,7 +235,7 @@ func TestOutboxIsPublishedWithinItsPublication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t).mustOpen()
 		commit := func(key string) {
-			e, err := worker.Announce(event.SyncApplied, event.Sync{Group: "g", Key: key, Version: "v"})
+			e, err := worker.Announce(t.Context(), event.SyncApplied, event.Sync{Group: "g", Key: key, Version: "v"})
 			if err != nil {
 				t.Fatal(err)
 			}
