@@ -6,7 +6,7 @@ import "regexp"
 var (
 	userinfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#@"']*@`)
 	bearer   = regexp.MustCompile(`(?i)\b(bearer|basic|sharedkey)\s+[^\s"',;]+`)
-	named    = regexp.MustCompile(`(?i)([\w-]*(?:sig|signature|token|secret|password|passwd|credential|accesskey|access_key|accountkey|apikey|api_key)["']?\s*[=:]\s*["']?)[^\s"'&,;]+`)
+	named    = regexp.MustCompile(`(?i)([\w-]*(?:sig|signature|token|secret|password|passwd|credential|accesskey|access_key|accountkey|apikey|api_key|upload_?id)["']?\s*[=:]\s*["']?)[^\s"'&,;]+`)
 )
 
 // hush takes out of a text what looks like a secret. Errors of this project hold none; those of the servers behind it, and of

@@ -57,9 +57,9 @@ func TestWhatKnativeSays(t *testing.T) {
 			deadletter.Letter{Trigger: "audit", Code: 500, Kind: "unavailable", Reason: "grün"}},
 		"secrets": {"audit", map[string]any{
 			"knativeerrordest": "http://me:hush@audit.example/path?token=hush", "knativeerrorcode": 500,
-			"knativeerrordata": encoded(`Put "https://acc.blob.example/c/k?sv=1&sig=hush%2B&x=1": postgres://u:hush@db/x, Authorization: Bearer hush; X-Amz-Signature=hush AccountKey="hush"`),
+			"knativeerrordata": encoded(`Put "https://acc.blob.example/c/k?sv=1&sig=hush%2B&x=1&upload_id=hush": postgres://u:hush@db/x, Authorization: Bearer hush; X-Amz-Signature=hush AccountKey="hush"`),
 		}, deadletter.Letter{Trigger: "audit", Destination: "http://audit.example/path", Code: 500, Kind: "unavailable",
-			Reason: `Put "https://acc.blob.example/c/k?sv=1&sig=***&x=1": postgres://***@db/x, Authorization: Bearer ***; X-Amz-Signature=*** AccountKey="***"`}},
+			Reason: `Put "https://acc.blob.example/c/k?sv=1&sig=***&x=1&upload_id=***": postgres://***@db/x, Authorization: Bearer ***; X-Amz-Signature=*** AccountKey="***"`}},
 	} {
 		got := deadletter.FromKnative(c.trigger, newEvent(t, c.extensions), now)
 		e := got.Event

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,8 +41,9 @@ type hub struct {
 	lose    func(trigger string, e cloudevents.Event) bool
 	give    func(trigger string, e cloudevents.Event) bool
 
-	letters string // URL of the dead-letter sink
-	retrace bool   // puts a span of its own into events, in the trace of the request, as a broker with tracing does
+	again   atomic.Int64 // answers of subscribers that asked for another try
+	letters string       // URL of the dead-letter sink
+	retrace bool         // puts a span of its own into events, in the trace of the request, as a broker with tracing does
 }
 
 func newHub(t *testing.T) *hub {
@@ -183,6 +185,7 @@ func (h *hub) deliver(ctx context.Context, trigger, url string, e cloudevents.Ev
 	case status < 300:
 		return nil
 	case status >= 500, status == http.StatusNotFound, status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusTooManyRequests:
+		h.again.Add(1)
 		return errkind.New(errkind.Unavailable, "answered %d: %s", status, answer)
 	}
 	e = e.Clone()

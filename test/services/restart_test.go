@@ -30,7 +30,9 @@ func TestServicesOutliveTheRestartOfTheDatabase(t *testing.T) {
 		}
 		put("before")
 		db.run("stop", "-m", mode)
+		asked := b.again.Load()
 		put("while")
+		cluster.Eventually(t, "a subscriber asks for another try", func() bool { return b.again.Load() > asked })
 		db.start()
 		put("after")
 	}
