@@ -3,6 +3,7 @@
 
 CONFIG=$DIR/config # written anew by each start
 PIDS=/run/cluster/pids
+# shellcheck disable=SC2034 # for status
 DAEMONS=(etcd apiserver containerd registry controller-manager scheduler proxy kubelet)
 
 # alive DAEMON: ids are the namespace's own, and so is the folder that they are in: they can't be somebody else's for long.
