@@ -7,7 +7,7 @@
 #   stop broker, start broker      the way into the broker
 #   deploy config      ko apply -f config/, and wait until all of it is ready
 #   ready config       only wait
-#   pods               how many pods of ours there are
+#   pods               how many pods of ours there are; those that are ending (Knative drains for half a minute) do not count
 #   services           their names
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -84,7 +84,10 @@ case "$*" in
     ours patch pingsource due --type merge -p '{"spec": {"schedule": "0 0 1 1 *"}}'
     ;;
   'ready config') all_ready ;;
-  pods) ours get pods -l serving.knative.dev/service -o name | wc -l ;;
+  pods)
+    ours get pods -l serving.knative.dev/service \
+      -o 'go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}' | wc -l
+    ;;
   services) ours get ksvc -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' ;;
   'stop broker') entrance 0 ;;
   'start broker') entrance 1 ;;
