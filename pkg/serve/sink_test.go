@@ -5,7 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -230,7 +230,7 @@ func TestSinkCarriesAnyAttributeAndTheTrace(t *testing.T) {
 func TestSinkKnowsTheBrokersAuthority(t *testing.T) {
 	broker := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 	defer broker.Close()
-	broker.Config.ErrorLog = log.New(io.Discard, "", 0)
+	broker.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	signed := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: broker.Certificate().Raw}))
 	e := event.New()
 	e.SetID("1")

@@ -204,6 +204,9 @@ func (h *hub) bury(ctx context.Context, trigger string, e cloudevents.Event) err
 	return err
 }
 
+// deliverer keeps its connections, as a dispatcher does; the trigger bounds its time.
+var deliverer = &http.Client{}
+
 // postEvent posts an event.
 func postEvent(ctx context.Context, url string, e cloudevents.Event) (status int, answer []byte, err error) {
 	body, err := e.MarshalJSON()
@@ -215,7 +218,7 @@ func postEvent(ctx context.Context, url string, e cloudevents.Event) (status int
 		return 0, nil, errkind.New(errkind.Invalid, "make request: %w", err)
 	}
 	r.Header.Set("Content-Type", cloudevents.ApplicationCloudEventsJSON)
-	a, err := http.DefaultClient.Do(r)
+	a, err := deliverer.Do(r)
 	if err != nil {
 		return 0, nil, errkind.New(errkind.Unavailable, "post event: %w", err)
 	}

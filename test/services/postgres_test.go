@@ -37,7 +37,7 @@ func newDatabase(t *testing.T) *database {
 		t.Fatal("pg_ctl of PostgreSQL is neither on PATH nor below /usr/lib/postgresql: install PostgreSQL")
 	}
 	d.control = found[len(found)-1]
-	d.dir, err = os.MkdirTemp("", "services-postgres")
+	d.dir, err = os.MkdirTemp("", "services-postgres") //nolint:usetesting // another user has to get there, and may not enter t.TempDir
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(d.dir)) })
 	if os.Getuid() == 0 {

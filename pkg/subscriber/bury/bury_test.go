@@ -56,7 +56,7 @@ func post(t *testing.T, url, body string) (status int, answer string) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/cloudevents+json")
-	a, err := http.DefaultClient.Do(r)
+	a, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
