@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the scenarios of test/knative do to the cluster. Run within it: hack/cluster.sh exec hack/cluster/control.sh VERB NAME
 #
-#   kill SERVICE       kill -9 of the service in one of its pods, once there is one
+#   kill SERVICE       kill -9 of the service in one of its pods, once there is one, and of the pod
 #   restart SERVICE    a rolling update: a new revision, ready, and all requests go to it
 #   restart postgres, restart dispatcher
 #   stop broker, start broker      the way into the broker
@@ -28,15 +28,20 @@ eventually() {
 }
 
 # kill_service NAME: this runs among the node's own processes, so that those of pods are seen. The service's program has its name;
-# the other programs of the pod are the queue proxy and pause.
+# the other programs of the pod are the queue proxy and pause. The pod goes with it: the kubelet would wait longer and longer
+# until it starts the program of a pod again that is killed over and over.
 kill_service() {
-  local uid group pid
-  for uid in $(ours get pods -l "serving.knative.dev/service=$1" -o 'jsonpath={.items[*].metadata.uid}'); do
+  local pod uid group pid
+  while read -r pod uid; do
     while read -r group; do
       pid=${group//[!0-9]/}
-      if [[ $(readlink "/proc/$pid/exe") == */"$1" ]] && kill -9 "$pid"; then return 0; fi
+      if [[ $(readlink "/proc/$pid/exe") == */"$1" ]] && kill -9 "$pid"; then
+        ours delete pod "$pod" --grace-period=0 --force --wait=false 2>/dev/null
+        return 0
+      fi
     done < <(grep -ls "$uid" /proc/[0-9]*/cgroup)
-  done
+  done < <(ours get pods -l "serving.knative.dev/service=$1" \
+    -o 'go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}} {{.metadata.uid}}{{"\n"}}{{end}}{{end}}')
   return 1
 }
 
