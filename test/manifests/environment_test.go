@@ -70,6 +70,7 @@ var reads = map[string][]string{
 	"env.List":          {},
 	"env.Duration":      {},
 	"env.Required":      {},
+	"env.StateWait":     {}, // a length of time
 	"env.Getenv":        {},
 	"worker.AllOpeners": {},
 }
