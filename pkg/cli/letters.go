@@ -108,9 +108,9 @@ func (s services) replay(ctx context.Context, ids ...string) (int, error) {
 		return 0, usageError{fmt.Errorf("the flag --broker is missing: where are the events to be sent? In a pod with a SinkBinding it is $%s; from outside, "+
 			"kubectl -n knative-eventing port-forward svc/broker-ingress 8080:80 makes it http://127.0.0.1:8080/NAMESPACE/BROKER", env.Broker)}
 	}
-	sink, err := serve.NewHTTPSink(serve.SinkConfig{URL: url, Overrides: s.a.env(env.Overrides)})
+	sink, err := serve.NewHTTPSink(serve.SinkConfig{URL: url, Overrides: s.a.env(env.Overrides), Authority: s.a.env(env.Authority)})
 	if err != nil {
-		return 0, usageError{errors.New("the flag --broker must be an http or https URL")} // the value may hold a password
+		return 0, usageError{fmt.Errorf("the flag --broker, or what Knative set in its place: %w", err)} // which does not hold the value
 	}
 	s.replayer.Sink = sink
 	if len(ids) == 0 {

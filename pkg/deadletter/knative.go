@@ -2,9 +2,11 @@ package deadletter
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +64,25 @@ func FromKnative(trigger string, e event.Event, now time.Time) Letter {
 		}
 	}
 	l.Event = &bare
+	if err := written(bare); err != nil {
+		l.Event, l.Raw, l.ContentType = nil, []byte(bare.String()), "text/plain"
+		l.Reason = cut(l.Reason, maxReason) + "; kept as text, JSON can't hold it: " + Reason(err.Error())
+	}
 	return l
+}
+
+// written reports why an event would not come back from a letter as it is: binary mode lets everything through that is no JSON, and times
+// that have no text.
+func written(e event.Event) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	var again event.Event
+	if err := json.Unmarshal(text, &again); err != nil {
+		return fmt.Errorf("read event: %w", err)
+	}
+	return nil
 }
 
 // Failed reports whether an event is one that a broker gave up on, and not one for the sink itself.
@@ -116,10 +136,12 @@ func answer(data string) string {
 	return string(raw)
 }
 
-// firstLabel is the name of a service in its host name; "" for an address.
+var serviceName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// firstLabel is the name of a service in its host name; "" for an address, and for what no service is called: anybody may post.
 func firstLabel(host string) string {
 	label, _, named := strings.Cut(host, ".")
-	if _, err := strconv.Atoi(label); err == nil || !named {
+	if !named || !serviceName.MatchString(label) {
 		return ""
 	}
 	return label

@@ -26,6 +26,9 @@ type Replayer struct {
 	Sink  Sink
 }
 
+// replayPage bounds the letters in memory, each of which may be of megabytes.
+const replayPage = 20
+
 // Replay sends letters again and says how many the broker took. It goes on after one that fails: the error is of all.
 func (r *Replayer) Replay(ctx context.Context, ids ...string) (n int, err error) {
 	var errs []error
@@ -46,7 +49,7 @@ func (r *Replayer) Replay(ctx context.Context, ids ...string) (n int, err error)
 // All sends every letter again that is an event and was not yet. It ends with the first that fails: then the broker or the
 // store has trouble, and all others would fail too.
 func (r *Replayer) All(ctx context.Context) (n int, err error) {
-	var q Query
+	q := Query{Limit: replayPage}
 	for {
 		page, err := r.Store.List(ctx, r.Group, q)
 		if err != nil {

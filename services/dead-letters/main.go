@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/config"
-	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
@@ -33,14 +32,13 @@ func build(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("open store: %w", err)
 	}
-	letters := store.Letters()
-	keeper := &bury.Handler{Group: group.Name, Store: letters, Now: time.Now, Logger: rt.Logger}
+	keeper := &bury.Handler{Group: group.Name, Store: store.Letters(), Now: time.Now, Logger: rt.Logger}
 	handler, err := keeper.HTTP(serve.Options{Logger: rt.Logger, Telemetry: rt.Telemetry})
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("make service: %w", err)
 	}
 	return serve.Config{Handler: handler, Ready: []serve.Check{{Name: "store", Do: func(ctx context.Context) error {
-		_, err := letters.List(ctx, group.Name, deadletter.Query{Limit: 1})
+		_, _, err := store.NextDue(ctx, group.Name) // and not a letter, which may be large
 		return err
 	}}}}, nil
 }

@@ -28,7 +28,8 @@ const forgetChunk = 100
 const (
 	letterPut = `INSERT INTO bm_letter AS l (grp, trigger, name, arrivals, doc) VALUES ($1, $2, $3, 1, $4)
 		ON CONFLICT (grp, trigger, name) DO UPDATE SET arrivals = l.arrivals + 1, replayed = NULL, doc = excluded.doc`
-	letterForget = `DELETE FROM bm_letter WHERE seq IN
+	// The time is asked for twice, because one that comes back meanwhile is the same row, and only the outer condition sees it as it is then.
+	letterForget = `DELETE FROM bm_letter WHERE replayed < $2 AND seq IN
 		(SELECT seq FROM bm_letter WHERE grp = $1 AND replayed < $2 ORDER BY replayed LIMIT $3)`
 	letterFields = `SELECT seq, arrivals, coalesce(replayed, 0), doc FROM bm_letter WHERE grp = $1 AND `
 	letterList   = letterFields + `seq > $2 AND (replayed IS NULL OR $3) ORDER BY seq LIMIT $4`
@@ -104,8 +105,8 @@ func scanLetter(row pgx.Row) (l deadletter.Letter, err error) {
 	if err := row.Scan(&seq, &arrivals, &replayed, &doc); err != nil {
 		return l, err
 	}
-	if err := json.Unmarshal(doc, &l); err != nil {
-		return l, errkind.New(errkind.Invalid, "read dead letter %d: %w", seq, err)
+	if err := json.Unmarshal(doc, &l); err != nil { // it must not hide the others
+		l = deadletter.Letter{Reason: "the letter can't be read: " + err.Error(), Raw: doc, ContentType: "application/json"}
 	}
 	l.ID, l.Arrivals = strconv.FormatInt(seq, 10), int(arrivals)
 	if replayed != 0 {

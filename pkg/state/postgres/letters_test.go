@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
@@ -31,8 +32,13 @@ type post struct {
 
 func newPost(t *testing.T) *post {
 	t.Helper()
+	return newPostAt(t, pgtest.Schema(t))
+}
+
+func newPostAt(t *testing.T, dsn string) *post {
+	t.Helper()
 	p := &post{t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	s, err := postgres.Open(t.Context(), pgtest.Schema(t), postgres.Options{Now: func() time.Time { return p.now }})
+	s, err := postgres.Open(t.Context(), dsn, postgres.Options{Now: func() time.Time { return p.now }})
 	p.must(err)
 	t.Cleanup(func() { p.must(s.Close()) })
 	p.store, p.Letters = s, s.Letters()
@@ -255,5 +261,48 @@ func TestReplay(t *testing.T) {
 	}
 	if _, err := strconv.Atoi(left[0].ID); err != nil {
 		t.Errorf("id %q", left[0].ID)
+	}
+}
+
+// A letter that comes back after all must not be forgotten by another one's Put that found it old a moment before.
+func TestALetterThatComesBackIsNotForgotten(t *testing.T) {
+	dsn := pgtest.Schema(t)
+	p := newPostAt(t, dsn)
+	p.put(p.letter("sync", "1"))
+	p.must(p.Replayed(t.Context(), mail, p.list(deadletter.Query{})[0]))
+	p.now = p.now.Add(deadletter.KeepReplayed + time.Second)
+
+	back, err := pgx.Connect(t.Context(), dsn)
+	p.must(err)
+	defer func() { p.must(back.Close(context.WithoutCancel(t.Context()))) }()
+	tx, err := back.Begin(t.Context())
+	p.must(err)
+	_, err = tx.Exec(t.Context(), `UPDATE bm_letter SET arrivals = arrivals + 1, replayed = NULL`) // as Put does
+	p.must(err)
+	another, put := p.letter("sync", "2"), make(chan error, 1)
+	go func() { put <- p.Put(t.Context(), mail, another) }()
+	for waits := false; !waits; { // for the row of the first one
+		p.must(back.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid)))`).Scan(&waits))
+	}
+	p.must(tx.Commit(t.Context()))
+	p.must(<-put)
+	if got := reasons(p.list(deadletter.Query{})); !slices.Equal(got, []string{"why 1", "why 2"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
+// A letter that can't be read, which another program's may be, must not hide the others.
+func TestALetterThatCannotBeReadIsShown(t *testing.T) {
+	p := newPost(t)
+	odd := p.letter("sync", "1")
+	odd.Event.SetTime(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))
+	p.put(odd)
+	p.put(p.letter("sync", "2"))
+	ls := p.list(deadletter.Query{})
+	if len(ls) != 2 || ls[0].Event != nil || len(ls[0].Raw) == 0 || ls[0].ID == "" || ls[1].Reason != "why 2" {
+		t.Errorf("%+v", ls)
+	}
+	if n, err := (&deadletter.Replayer{Store: p.Letters, Group: mail, Sink: &sink{}}).All(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d replayed, %v", n, err)
 	}
 }

@@ -83,7 +83,7 @@ func (h *Handler) Handle(ctx context.Context, e cloudevents.Event) error {
 func raw(e cloudevents.Event, now time.Time) deadletter.Letter {
 	l := deadletter.Letter{Time: now, Reason: "no normalizer could understand it", Kind: errkind.Invalid.String()}
 	var o event.Object
-	if err := json.Unmarshal(e.Data(), &o); err != nil { // somebody else's event of this type
+	if err := json.Unmarshal(e.Data(), &o); err != nil || len(o.Native) == 0 { // somebody else's event of this type
 		l.Raw, l.ContentType = e.Data(), e.DataContentType()
 		return l
 	}

@@ -3,6 +3,7 @@ package bury_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -140,5 +141,52 @@ func TestUnrecognizedMessagesAreRawLetters(t *testing.T) {
 	}
 	if len(l.kept) != 1 || l.kept[0].Event == nil || l.kept[0].Trigger != "audit" {
 		t.Errorf("%+v", l.kept)
+	}
+}
+
+// Whatever a broker gave up on is kept, and can be read again: one event must not keep a letter from being written, or others from being
+// read.
+func TestEventsThatJSONCannotHoldAreKept(t *testing.T) {
+	l, url := newSink(t)
+	for name, c := range map[string]struct{ time, data string }{
+		"data that is no JSON":       {"", "{not JSON"},
+		"a time after all calendars": {"9999-12-31T23:59:59-23:59", "{}"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/sync", strings.NewReader(c.data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for attribute, value := range map[string]string{"Specversion": "1.0", "Id": "1", "Source": "s", "Type": "dev.bucketmesh.object.written.v1", "Time": c.time} {
+			if value != "" {
+				r.Header.Set("Ce-"+attribute, value)
+			}
+		}
+		r.Header.Set("Content-Type", "application/json")
+		l.kept = nil
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode != http.StatusAccepted || len(l.kept) != 1 {
+			t.Fatalf("%s: %d, %d letters", name, a.StatusCode, len(l.kept))
+		}
+		doc, err := json.Marshal(l.kept[0])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var back deadletter.Letter
+		if err := json.Unmarshal(doc, &back); err != nil || back.Trigger != "sync" || !strings.Contains(string(back.Raw), c.data) {
+			t.Errorf("%s: %v, %s", name, err, doc)
+		}
+	}
+}
+
+// Two unrecognized events of somebody else's are two letters.
+func TestUnrecognizedEventsOfOthersKeepTheirData(t *testing.T) {
+	l, url := newSink(t)
+	body := `{"specversion":"1.0","id":"1","source":"s","type":"dev.bucketmesh.unrecognized.v1","data":{"foo":1}}`
+	if status, _ := post(t, url+"/", body); status != http.StatusAccepted || len(l.kept) != 1 || string(l.kept[0].Raw) != `{"foo":1}` {
+		t.Errorf("%d, %+v", status, l.kept)
 	}
 }
