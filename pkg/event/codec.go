@@ -70,7 +70,7 @@ func envelope(m Meta, data []byte) (cloudevents.Event, error) {
 		e.SetSubject(EncodeSubject(m.Key))
 		e.SetExtension(ExtPartitionKey, PartitionKey(m.Source, m.Key))
 	}
-	if !m.Time.IsZero() {
+	if !m.Time.IsZero() && m.Time.UTC().Year() >= 0 && m.Time.UTC().Year() <= 9999 { // a sender's, and others have no text that a broker takes
 		e.SetTime(m.Time.UTC())
 	}
 	if !m.Recorded.IsZero() {

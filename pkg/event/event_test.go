@@ -393,3 +393,33 @@ func TestOwnEventsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// A sender may tell any time. One that has no text would make an event that no broker takes, and so one that comes back for ever.
+func TestTimesThatHaveNoTextAreLeftOut(t *testing.T) {
+	m := meta
+	m.Time = time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -3600))
+	e, err := event.New(m, event.Object{Bucket: "b", Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := event.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := event.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !back.Time().IsZero() {
+		t.Errorf("time %v", back.Time())
+	}
+}
+
+// Whoever posts events must not make time series by types that look like ours.
+func TestKnownTypes(t *testing.T) {
+	for typ, want := range map[string]bool{event.ObjectWritten: true, event.ScanRange: true, event.Ping: true, event.Prefix + "x1": false, "": false} {
+		if event.Known(typ) != want {
+			t.Errorf("%q: %v", typ, !want)
+		}
+	}
+}

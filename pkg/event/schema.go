@@ -30,6 +30,15 @@ func Types() []string {
 	return types
 }
 
+// Known reports whether a type is one of the vocabulary, or of the timers. Anybody may post an event of a type that looks like ours.
+func Known(typ string) bool {
+	switch typ {
+	case TransferPart, TransferCompleted, ScanRange, Ping:
+		return true
+	}
+	return hasSchema(typ)
+}
+
 // hasSchema is Schema without a copy of it, for every event that is made.
 func hasSchema(typ string) bool {
 	return slices.Contains(objectTypes, typ) || slices.Contains(syncTypes, typ) || slices.Contains(conflictTypes, typ) ||

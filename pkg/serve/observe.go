@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -81,7 +80,7 @@ func (h *observed) Handle(ctx context.Context, e event.Event) (err error) {
 
 // knownType keeps the number of time series bounded: anybody can post an event of any type.
 func knownType(t string) string {
-	if strings.HasPrefix(t, vocabulary.Prefix) && len(t) < 64 {
+	if vocabulary.Known(t) {
 		return t
 	}
 	return "other"
