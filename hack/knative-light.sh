@@ -50,8 +50,11 @@ stop_all() {
   fi
 }
 
-# forget removes the state. PostgreSQL's may be elsewhere.
+# forget removes the state. PostgreSQL's may be elsewhere. A folder that somebody named may hold something of theirs.
 forget() {
+  if [[ -n ${BUCKETMESH_LIGHT_DIR:-} && ! -e $RUN/of-knative-light && -n $(ls -A "$RUN" 2>/dev/null) ]]; then
+    die "BUCKETMESH_LIGHT_DIR: $RUN holds what is not of this script; name a folder that is empty, or not there"
+  fi
   rm -rf "$(postgres_home)" "$RUN"
 }
 
@@ -63,6 +66,7 @@ start_all() {
   build_all
   forget
   mkdir -p "$LOGS"
+  touch "$RUN/of-knative-light"
   enter_namespaces "$SELF" inside
 }
 

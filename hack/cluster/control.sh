@@ -12,6 +12,9 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
+# kubectl would ask whatever cluster the user works with.
+[[ -n ${BUCKETMESH_CLUSTER_INSIDE:-} || $# -eq 0 ]] || die "this is for the cluster of hack/cluster.sh: hack/cluster.sh exec hack/cluster/control.sh $*"
+
 LIMIT=180 # seconds for anything
 
 ours() { kubectl -n bucketmesh "$@"; }

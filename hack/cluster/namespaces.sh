@@ -19,7 +19,7 @@ inside() {
   local pid
   pid=$(running_cluster) || die "the cluster is not up: hack/cluster.sh up"
   # shellcheck disable=SC2016 # expanded there
-  nsenter --target "$pid" --net --mount --pid env \
+  nsenter --target "$pid" --net --mount --pid env BUCKETMESH_CLUSTER_INSIDE=1 \
     PATH="$PROGRAMS:$PATH:/usr/sbin:/sbin" KUBECONFIG="$KEYS/kubeconfig" KO_DOCKER_REPO="$REGISTRY" KO_DEFAULTBASEIMAGE="$BASE_IMAGE" \
     GOPROXY=off GOTOOLCHAIN=local bash -c 'cd "$1" && shift && exec "$@"' inside "$PWD" "$@"
 }

@@ -92,6 +92,11 @@ end() {
   hack/servers.sh down
 }
 
+# "end" deletes the namespace: not that of whatever cluster the user works with.
+case ${1:-} in
+  inside | end) [[ -n ${BUCKETMESH_CLUSTER_INSIDE:-} ]] || die "this is for the cluster of hack/cluster.sh: hack/e2e.sh knative" ;;
+esac
+
 case ${1:-} in
   inside) inside "${@:2}" ;;
   end) end ;;
