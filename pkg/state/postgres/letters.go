@@ -25,6 +25,9 @@ func (s *Store) Letters() *Letters { return &Letters{s} }
 // forgetChunk bounds how many replayed letters one Put forgets.
 const forgetChunk = 100
 
+// maxName is what the indexes of audit log and ledger take of an event's source and id together, whatever is in them (2,704 bytes a row).
+const maxName = 2000
+
 const (
 	letterPut = `INSERT INTO bm_letter AS l (grp, trigger, name, arrivals, doc) VALUES ($1, $2, $3, 1, $4)
 		ON CONFLICT (grp, trigger, name) DO UPDATE SET arrivals = l.arrivals + 1, replayed = NULL, doc = excluded.doc`
@@ -63,8 +66,8 @@ func (t *Letters) note(b *pgx.Batch, group string, l deadletter.Letter, o ledger
 		return
 	}
 	n := ledger.Note{Source: l.Event.Source(), ID: l.Event.ID(), Outcome: o}
-	if ledger.Check(group, n) != nil {
-		return // the audit log can't have it either
+	if ledger.Check(group, n) != nil || len(n.Source)+len(n.ID) > maxName {
+		return // the audit log can't have it either, and the letter must be kept all the same
 	}
 	b.Queue(ledgerNote, group, []string{n.Source}, []string{n.ID}, [][]byte{{}}, []string{string(o)}, record.Nanos(t.s.o.Now()))
 }

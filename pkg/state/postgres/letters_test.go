@@ -2,9 +2,11 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -304,5 +306,21 @@ func TestALetterThatCannotBeReadIsShown(t *testing.T) {
 	}
 	if n, err := (&deadletter.Replayer{Store: p.Letters, Group: mail, Sink: &sink{}}).All(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d replayed, %v", n, err)
+	}
+}
+
+// Names that are too long for an index are of nobody's events but somebody's in the cluster; a letter has them all the same.
+func TestALetterWithALongNameIsKept(t *testing.T) {
+	p := newPost(t)
+	l := p.letter("sync", "1")
+	l.Reason = "why so long"
+	var long strings.Builder
+	for range 300 {
+		long.WriteString(rand.Text()) // which no database can make shorter
+	}
+	l.Event.SetID(long.String())
+	p.put(l)
+	if got := reasons(p.list(deadletter.Query{})); !slices.Equal(got, []string{"why so long"}) {
+		t.Errorf("%q", got)
 	}
 }
