@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/object/driver"
 	"github.com/bucketmesh/bucketmesh/pkg/policy"
@@ -88,4 +89,25 @@ func (b *bench) copies(bucket string) (keys []string) {
 		keys = append(keys, strings.TrimPrefix(o.Key, policy.CopyPrefix))
 	}
 	return keys
+}
+
+// A conflict that no event settles is settled by the sweep in the end.
+func TestSweepSettlesWhatTheResolverDoesNot(t *testing.T) {
+	b := newBench(t).mustOpen()
+	b.put("one", "k", "of one")
+	b.put("two", "k", "of two")
+	for attempt := 1; b.get("one", "k") != b.get("two", "k"); attempt++ {
+		if attempt > 8 {
+			t.Fatal("nobody settles it")
+		}
+		if err := b.store.MarkDirty(t.Context(), "g", []string{"k"}, time.Now(), "it is time"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.copies("one")) != 1 {
+		t.Errorf("copies %v, want one", b.copies("one"))
+	}
 }

@@ -147,8 +147,17 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	}
 }
 
+// unsettled is after how many announcements of a conflict the sweep settles it itself: its events do not get to the resolver, or the
+// broker gives it less time than the copies of its losers take.
+const unsettled = 3
+
 func (s *sweeper) look(ctx context.Context, d state.Dirty) error {
 	out, err := s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
+	if err == nil && out == reconcile.Conflicted && d.Attempts >= unsettled {
+		if _, err = s.engine.Resolve(ctx, d.Key); err == nil {
+			out, err = s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
+		}
+	}
 	if errkind.Is(err, errkind.Conflict) { // somebody else is at work on it: it stays due, and holds up no other key
 		s.log.DebugContext(ctx, "key is busy", "key", d.Key, "reason", err)
 		return nil

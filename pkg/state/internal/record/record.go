@@ -184,8 +184,9 @@ func NextRev(now time.Time, prev, floor int64) int64 {
 }
 
 // Shards is the number of counters per group. A group's keys are counted in shards so that transactions that create
-// keys at the same time rarely wait for each other.
-const Shards = 64
+// keys at the same time rarely wait for each other, and that who creates one is rarely told to look again because another one went
+// (state.Row.AsOf).
+const Shards = 4096
 
 // Shard is the counter that counts a key.
 func Shard(key string) int64 {
