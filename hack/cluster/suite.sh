@@ -3,7 +3,7 @@
 # applied, and test/knative writes, kills, restarts, waits and checks; twice, with two MinIO servers, and with Cloud Storage and
 # Azure (emulators). What was found is written to docs/cluster-results.md.
 #
-#   hack/e2e.sh knative [SCENARIO...]     all scenarios, or deploy and those that are named
+#   hack/e2e.sh knative [SCENARIO...]     all scenarios, or deploy and those that are named, which leaves the document alone
 #
 # Logs are kept in e2e-knative/ of the cache. The cluster is stopped at the end if it was started here.
 #
@@ -54,7 +54,7 @@ inside() {
 
 # with FLEET [SCENARIO...]
 with() {
-  local fleet=$1 dir=$RUN/$1 flags normalizers=normalizer-s3
+  local fleet=$1 dir=$RUN/$1 flags normalizers=normalizer-s3 results=docs/cluster-results.md
   shift
   [[ $fleet == minios ]] || normalizers=normalizer-gcs,normalizer-azure
   flags=(--dir "$dir" --bucketmesh "$RUN/bin/bucketmesh" --fleet "$fleet")
@@ -69,10 +69,13 @@ with() {
     tail_log "$dir/ko.log"
     return 1
   }
-  [[ $# -eq 0 ]] || set -- deploy "$@"
+  if [[ $# -gt 0 ]]; then # the document is for whole runs
+    set -- deploy "$@"
+    results=$dir/results.md
+  fi
   "$RUN/bin/knative" run "${flags[@]}" --cluster --control "$ROOT/hack/cluster/control.sh" --state "$BUCKETMESH_TEST_POSTGRES" \
     --normalizer "$BUCKETMESH_NORMALIZER_URL" --broker http://broker-ingress.knative-eventing.svc.cluster.local/bucketmesh/bucketmesh \
-    --victims "$normalizers,sync,audit" --results docs/cluster-results.md "$@" | tee "$dir/report.txt"
+    --victims "$normalizers,sync,audit" --results "$results" "$@" | tee "$dir/report.txt"
 }
 
 # secrets: what config/ refers to.

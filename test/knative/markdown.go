@@ -48,7 +48,8 @@ func (r *report) markdown() string {
 	for _, s := range r.Results {
 		result := "ok"
 		if !s.OK {
-			result = "**failed**: " + strings.ReplaceAll(strings.ReplaceAll(s.Error, "\n", " "), "|", "\\|")
+			reason, _, _ := strings.Cut(s.Error, "\n") // the report has all of it
+			result = "**failed**: " + strings.ReplaceAll(reason, "|", "\\|")
 		}
 		var facts []string
 		for _, f := range s.Facts {

@@ -30,7 +30,7 @@ func TestResultsAreKept(t *testing.T) {
 	got := string(text)
 	for _, want := range []string{
 		"# What was seen on the cluster\n", "\n## minios\n", "\n## clouds\n",
-		"| first | a put | ok | 1.0 | seen 3 |", `| first | a put | **failed**: one \| two three | 1.0 | seen 2 |`,
+		"| first | a put | ok | 1.0 | seen 3 |", `| first | a put | **failed**: one \| two | 1.0 | seen 2 |`,
 	} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("%q is there %d times:\n%s", want, strings.Count(got, want), got)

@@ -37,10 +37,11 @@ func (w *world) do(ctx context.Context, kind e2e.Kind, replica int, key string) 
 	return w.doNoted(ctx, kind, replica, key, "knative")
 }
 
-// doNoted is do with a note in the metadata.
+// doNoted is do with a note in the metadata. Where a bucket has no history that tells what was overwritten, users write under the
+// condition that it is what they saw.
 func (w *world) doNoted(ctx context.Context, kind e2e.Kind, replica int, key, note string) (int, error) {
 	n := int(w.last.Add(1))
-	op := e2e.Operation{Number: n, Replica: replica, Kind: kind, Key: key, Size: size, ContentType: "text/plain", Note: note}
+	op := e2e.Operation{Number: n, Replica: replica, Kind: kind, Key: key, Size: size, ContentType: "text/plain", Conditional: w.fleet.pushed, Note: note}
 	return n, w.stage.Do(ctx, op)
 }
 
