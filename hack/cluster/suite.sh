@@ -91,7 +91,9 @@ secrets() {
 
 # end: neither deployment nor servers.
 end() {
-  kubectl delete namespace bucketmesh --ignore-not-found --timeout=120s
+  kubectl delete namespace bucketmesh --ignore-not-found --wait=false
+  kubectl -n bucketmesh delete pods --all --force --grace-period=0 2>/dev/null # which may take ten minutes to drain
+  kubectl wait namespace bucketmesh --for=delete --timeout=180s
   hack/servers.sh down
 }
 
