@@ -90,7 +90,7 @@ end_namespaces() {
   fi
   rm -f "$DIR/pause.pid"
   [[ ! -d /var/lib/cni ]] || rmdir --ignore-fail-on-non-empty /var/lib/cni # the place for a mount
-  for parent in $(cgroup_parents); do
+  for parent in /sys/fs/cgroup /sys/fs/cgroup/*/; do # also where others made one of that name
     [[ ! -d $parent/$(cgroup_name) ]] || find "$parent/$(cgroup_name)" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
 }
