@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,7 +96,7 @@ func (w *world) asked(ctx context.Context, what string) (string, error) {
 		err = fmt.Errorf("%w: %s", err, exit.Stderr)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w", w.control, what, err)
+		return "", fmt.Errorf("%s %s: %w", filepath.Base(w.control), what, err)
 	}
 	return string(out), nil
 }

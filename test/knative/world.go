@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -94,7 +95,7 @@ func (w *world) tell(ctx context.Context, verb, name string) error {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, w.control, verb, name).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s %s: %w\n%s", w.control, verb, name, err, out)
+		return fmt.Errorf("%s %s %s: %w\n%s", filepath.Base(w.control), verb, name, err, out)
 	}
 	return nil
 }
