@@ -87,7 +87,7 @@ func (m *machine) checkOverwrite(s *world, w *worker, over object) {
 // rolledBack is I3: the final value comes from a user operation that no user overwrote knowingly, at a replica where
 // users may write. Operations in the masks of
 // residuals don't count as overwriting.
-func (m *machine) rolledBack(s *world, hidden, ignore uint8) bool {
+func (m *machine) rolledBack(s *world, hidden, ignore, revived uint8) bool {
 	meant := slices.ContainsFunc(s.ops[:s.no], func(op operation) bool { return m.members[op.replica].Writable })
 	if !meant { // nobody wrote where users may write
 		return false
@@ -97,6 +97,9 @@ func (m *machine) rolledBack(s *world, hidden, ignore uint8) bool {
 			continue
 		}
 		newest := true // of what counts
+		if revived>>s.ops[k].content&1 == 1 {
+			return false
+		}
 		for j := range s.ops[:s.no] {
 			if j != k && s.ops[j].past>>k&1 == 1 && ignore>>j&1 == 0 && m.members[s.ops[j].replica].Writable && !s.cutOff(k, j, hidden) {
 				newest = false

@@ -175,6 +175,7 @@ func (c *codec) world(s *world, sc *scope) {
 	}
 	c.u8(&s.hidden)
 	c.u8(&s.unseen)
+	c.u8(&s.revived)
 	c.u8(&s.blind)
 	c.pair(&s.crashes, &s.losses)
 	c.u8(&s.faults)

@@ -108,11 +108,11 @@ func (m *machine) checkRest(s *world, tell func(action, *world)) {
 			return
 		}
 	}
-	if m.rolledBack(s, 0, 0) {
+	if m.rolledBack(s, 0, 0, 0) {
 		switch {
-		case !m.rolledBack(s, s.hidden, s.unseen):
+		case !m.rolledBack(s, s.hidden, s.unseen, s.revived):
 			m.residual.r2++
-		case m.scope.tags != generations && !m.rolledBack(s, s.hidden, s.unseen|s.blind):
+		case m.scope.tags != generations && !m.rolledBack(s, s.hidden, s.unseen|s.blind, s.revived):
 			m.residual.r6++
 		default:
 			m.fail("I3 rollback: the final content %d comes from no causally maximal operation", s.buckets[0].content)

@@ -185,6 +185,7 @@ type world struct {
 	ops       [maxOps]operation
 	hidden    uint8 // deletes of what the row did not know to be there (R2)
 	unseen    uint8 // operations that led to an absence which a create of ours took for another one (R2)
+	revived   uint8 // contents that such a create brought back: they count as written by a user again (R2)
 	blind     uint8 // operations that an ETag condition did not see (R6)
 	nh        uint8
 	history   [maxOps]kept

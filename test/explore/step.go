@@ -271,6 +271,7 @@ func (m *machine) land(s *world, w *worker, o *order) {
 	if b.content == 0 && o.expect.content == 0 { // an absence that came later looks like the one that was expected
 		if unseen := (b.claim | s.absence(o.replica)) &^ w.truth; unseen != 0 {
 			s.unseen |= unseen
+			s.revived |= 1 << w.content
 		}
 	}
 	if m.scope.tags == versions {

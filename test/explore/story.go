@@ -183,6 +183,9 @@ func (r *row) say(v uint8) string {
 		return "genesis"
 	}
 	x := r.versions[v-1]
+	if x.supposed {
+		return fmt.Sprintf("%s%v, perhaps %v", id(&x), x.vector, x.lineage)
+	}
 	return fmt.Sprintf("%s%v", id(&x), x.vector)
 }
 

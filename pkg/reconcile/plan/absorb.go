@@ -245,8 +245,8 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 		// It may be the very content that we were writing. Whoever overwrote that one at its origin must not lose to it.
 		v.Lineage, v.Supposed = p.version(ours).ContentVector(), true
 	}
-	if late := p.late(m.Name, o); late != nil {
-		v.Lineage, v.Supposed = late.Lineage, true
+	if lineage := p.late(m.Name, o); lineage != nil {
+		v.Lineage, v.Supposed = lineage, true
 	}
 	p.row.Versions[id] = v
 	p.row.Replicas[m.Name] = state.Replica{Version: id, Print: o.Print}
@@ -275,10 +275,19 @@ func (p *planner) rememberLate(replica string) {
 
 // late is the late write of ours that an object may be. It may as well be a user's restore of what we had written earlier: so it counts
 // as a user's, with the lineage of the content that it brings, and whoever has overwritten that content must not lose to it.
-func (p *planner) late(replica string, o Observation) *state.Late {
-	for i, l := range p.row.Late {
-		if l.Replica == replica && o.Print.Present && o.Print.Nonce == l.Nonce && o.Print.MetaHash == l.MetaHash && l.Content.Compare(o.Content) != version.Different {
-			return &p.row.Late[i]
+func (p *planner) late(replica string, o Observation) (lineage version.Vector) {
+	if !o.Print.Present || o.Print.Nonce == "" {
+		return nil
+	}
+	for _, it := range p.row.Intents { // it could not be adopted, because the row knows of something that came after what it expects
+		v := p.version(it.Version)
+		if it.Replica == replica && it.Nonce == o.Print.Nonce && v.Kind == version.Put && v.MetaHash == o.Print.MetaHash && v.Content.Compare(o.Content) != version.Different {
+			return v.ContentVector()
+		}
+	}
+	for _, l := range p.row.Late {
+		if l.Replica == replica && l.Nonce == o.Print.Nonce && l.MetaHash == o.Print.MetaHash && l.Content.Compare(o.Content) != version.Different {
+			return l.Lineage
 		}
 	}
 	return nil
