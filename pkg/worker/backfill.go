@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
@@ -53,6 +54,9 @@ func (w *Worker) bring(ctx context.Context, key string) (reconcile.Outcome, erro
 	out, err := w.engine.Reconcile(ctx, key, nil, 0)
 	if err != nil || out != reconcile.Conflicted {
 		return out, err //nolint:wrapcheck // scan names the key
+	}
+	if w.o.Judge == nil && w.o.Group.Rule(key).Policy == config.Webhook { // the resolver's turn, who can ask
+		return out, nil
 	}
 	if _, err := w.engine.Resolve(ctx, key); err != nil {
 		return out, err //nolint:wrapcheck // scan names the key

@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -28,6 +29,7 @@ type sweeper struct {
 	group    string
 	store    state.Store
 	engine   *reconcile.Engine
+	rule     func(key string) config.ConflictRule
 	log      *slog.Logger
 	parallel int
 
@@ -37,7 +39,7 @@ type sweeper struct {
 }
 
 func newSweeper(o Options) *sweeper {
-	return &sweeper{group: o.Group.Name, store: o.Store, log: o.Logger, parallel: o.Sweepers, woke: make(chan struct{}, 1)}
+	return &sweeper{group: o.Group.Name, rule: o.Group.Rule, store: o.Store, log: o.Logger, parallel: o.Sweepers, woke: make(chan struct{}, 1)}
 }
 
 // wake makes sure that a sweep happens at a time.
@@ -148,12 +150,12 @@ func (s *sweeper) sweep(ctx context.Context) error {
 }
 
 // unsettled is after how many announcements of a conflict the sweep settles it itself: its events do not get to the resolver, or the
-// broker gives it less time than the copies of its losers take.
+// broker gives it less time than the copies of its losers take. Where a webhook or a person decides, only the resolver can ask.
 const unsettled = 3
 
 func (s *sweeper) look(ctx context.Context, d state.Dirty) error {
 	out, err := s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
-	if err == nil && out == reconcile.Conflicted && d.Attempts >= unsettled {
+	if err == nil && out == reconcile.Conflicted && d.Attempts >= unsettled && !s.rule(d.Key).Policy.Asks() {
 		if _, err = s.engine.Resolve(ctx, d.Key); err == nil {
 			out, err = s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
 		}
