@@ -78,6 +78,10 @@ func hammer(ctx context.Context, o hammerOptions, getenv func(string) string, pr
 		return nil, err
 	}
 	wrote := time.Since(began).Seconds()
+	fmt.Fprintln(progress, "waiting until it is quiet")
+	if err := stage.Program.Quiet(ctx, o.limit, progress); err != nil {
+		return nil, err
+	}
 	fmt.Fprintln(progress, "waiting until the replicas are equal")
 	sum, err := stage.Judge(ctx, progress)
 	if err != nil {
