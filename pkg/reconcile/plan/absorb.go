@@ -161,8 +161,7 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 				continue
 			case version.Unsure:
 				if v.Content.SHA256 == "" && v.Content.MD5 == "" {
-					p.doubt(name, it.Version) // we never knew what we wrote: taken for a user's write
-					continue
+					continue // we never knew what we wrote: taken for a user's write
 				}
 				return false, true
 			case version.Equal:
@@ -190,13 +189,6 @@ func (p *planner) adopt(name string, o Observation) (adopted, unsure bool) {
 		}
 	}
 	return false, false
-}
-
-func (p *planner) doubt(replica string, ours version.ID) {
-	if p.doubted == nil {
-		p.doubted = map[string]version.ID{}
-	}
-	p.doubted[replica] = ours
 }
 
 // trusting are the faults that believe a nonce without asking what happened since.
@@ -241,10 +233,6 @@ func (p *planner) userVersion(m Member, r state.Replica, o Observation) {
 			}
 		}
 	}
-	if ours := p.doubted[m.Name]; ours != "" {
-		// It may be the very content that we were writing. Whoever overwrote that one at its origin must not lose to it.
-		v.Lineage, v.Supposed = p.version(ours).ContentVector(), true
-	}
 	if lineage := p.late(m.Name, o); lineage != nil {
 		v.Lineage, v.Supposed = lineage, true
 	}
@@ -279,14 +267,17 @@ func (p *planner) late(replica string, o Observation) (lineage version.Vector) {
 	if !o.Print.Present || o.Print.Nonce == "" {
 		return nil
 	}
-	for _, it := range p.row.Intents { // it could not be adopted, because the row knows of something that came after what it expects
-		v := p.version(it.Version)
-		if it.Replica == replica && it.Nonce == o.Print.Nonce && v.Kind == version.Put && v.MetaHash == o.Print.MetaHash && v.Content.Compare(o.Content) != version.Different {
+	brings := func(at, nonce, metaHash string, c version.Content) bool {
+		return at == replica && nonce == o.Print.Nonce && metaHash == o.Print.MetaHash && c.Compare(o.Content) != version.Different
+	}
+	// An intent that could not be adopted: the row knows of something that came after what it expects, or nobody knows what we wrote.
+	for _, it := range p.row.Intents {
+		if v := p.version(it.Version); v.Kind == version.Put && brings(it.Replica, it.Nonce, v.MetaHash, v.Content) {
 			return v.ContentVector()
 		}
 	}
 	for _, l := range p.row.Late {
-		if l.Replica == replica && l.Nonce == o.Print.Nonce && l.MetaHash == o.Print.MetaHash && l.Content.Compare(o.Content) != version.Different {
+		if brings(l.Replica, l.Nonce, l.MetaHash, l.Content) {
 			return l.Lineage
 		}
 	}

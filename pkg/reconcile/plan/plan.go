@@ -83,7 +83,6 @@ type planner struct {
 	View
 	row     state.Row
 	changed bool
-	doubted map[string]version.ID // replicas with a user version that may be ours, and which one of ours
 }
 
 // done is the row to store: versions that nothing refers to any more are forgotten.
