@@ -57,3 +57,41 @@ func TestAServiceEndsWithItsBackground(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsUnderWayEndsWhenTheBackgroundHasEnded(t *testing.T) {
+	entered, leave, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	url, _, done := run(t, serve.Config{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(entered)
+			<-leave
+			w.WriteHeader(http.StatusAccepted)
+		}),
+		QuietPeriod: time.Millisecond,
+		Background:  func(context.Context) error { <-end; return errkind.New(errkind.Unavailable, "enough") },
+	})
+	status := make(chan int, 1)
+	go func() {
+		a, err := http.Post(url, "", nil) //nolint:noctx // ends with the service
+		if err != nil {
+			t.Error(err)
+			status <- 0
+			return
+		}
+		_ = a.Body.Close()
+		status <- a.StatusCode
+	}()
+	<-entered
+	close(end)
+	select {
+	case err := <-done:
+		t.Fatalf("ended before its request: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(leave)
+	if got := <-status; got != http.StatusAccepted {
+		t.Errorf("the request was answered with %d", got)
+	}
+	if err := <-done; !errkind.Is(err, errkind.Unavailable) {
+		t.Error(err)
+	}
+}

@@ -3,7 +3,7 @@
 // the way out to a broker over HTTP.
 //
 // A service is a Handler, or an http.Handler of its own, given to Main or Run. What the package needs is handed in; it
-// sets no global, OpenTelemetry's included. Nothing runs after an answer was sent.
+// sets no global, OpenTelemetry's included. Only Config.Background runs beside requests.
 //
 // Errors have the kinds of package errkind; see Answer for how they are answered and HTTPSink for how answers are
 // understood.
@@ -76,9 +76,9 @@ type Config struct {
 	Telemetry    *Telemetry                      // none if nil
 }
 
-// Run serves until ctx is done, then drains: readiness fails, requests are still taken until none came for QuietPeriod,
-// then new ones are refused and those under way are finished. It returns nil if all of them were, within DrainTimeout, and
-// so was the Background, whose ctx is the same.
+// Run serves until ctx is done, or the Background ends by itself, then drains: readiness fails, requests are still taken until
+// none came for QuietPeriod, then new ones are refused and those under way are finished. It returns nil if ctx ended it and
+// all of them were, within DrainTimeout, and so was the Background, whose ctx is the same.
 func Run(ctx context.Context, cfg Config) error {
 	if cfg.Handler == nil {
 		return errkind.New(errkind.Invalid, "serve %s: no handler", cfg.Name)
@@ -136,14 +136,16 @@ func Run(ctx context.Context, cfg Config) error {
 		cfg.OnListen(listener.Addr())
 	}
 
+	var why error // of an end that nobody asked for
 	select {
 	case err := <-served:
 		return errkind.New(errkind.Unavailable, "serve %s: %w", cfg.Name, err)
 	case err := <-background:
 		if ctx.Err() == nil {
-			return errors.Join(ended(cfg.Name, err), server.Close())
+			why, err = ended(cfg.Name, err), nil
+			cfg.Logger.Error("the work beside requests ended", "error", why)
 		}
-		background <- err // it was told to end, as we are
+		background <- err
 	case <-ctx.Done():
 	}
 
@@ -166,7 +168,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	if err := server.Shutdown(limit); err != nil {
 		cancelRequests(errDrain)
-		return errkind.New(errkind.Canceled, "drain %s: %w", cfg.Name, errors.Join(errDrain, server.Close()))
+		return errors.Join(why, errkind.New(errkind.Canceled, "drain %s: %w", cfg.Name, errors.Join(errDrain, server.Close())))
 	}
 	select {
 	case err := <-background:
@@ -177,7 +179,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return errkind.New(errkind.Canceled, "drain %s: the work beside requests did not end within %s", cfg.Name, cfg.DrainTimeout)
 	}
 	cfg.Logger.Info("drained", "duration", time.Since(start))
-	return nil
+	return why
 }
 
 // begin runs do, if there is one; the channel has what it returned.

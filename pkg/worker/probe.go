@@ -37,7 +37,7 @@ func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket) error {
 			return fmt.Errorf("remember probe: %w", err)
 		}
 		if err := w.o.Store.SetCursor(ctx, w.o.Group.Name, probeCursor(r), string(text)); err != nil {
-			return fmt.Errorf("remember probe: %w", err)
+			return stateTrouble{fmt.Errorf("remember probe: %w", err)}
 		}
 	case errkind.Of(err) == errkind.Unavailable || errkind.Of(err) == errkind.Throttled:
 		if !known {

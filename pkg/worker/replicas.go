@@ -54,6 +54,7 @@ type Replica struct {
 
 	counter object.Counter
 	health  health
+	out     error // why it is left out, with Options.LeaveOut; nil if it takes part
 }
 
 // Requests are all requests that were sent for the replica since the process started, those of the probe included.
@@ -128,7 +129,10 @@ func (w *Worker) openReplicas(ctx context.Context) error {
 		})
 	}
 	_ = g.Wait() // the errors are in errs
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return w.leaveOut(ctx)
 }
 
 func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
@@ -162,52 +166,18 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 		r.Bucket = object.Checked(d)
 		return nil
 	}
-	if err := w.probe(ctx, r, d); err != nil {
-		return fmt.Errorf("open replica %s (%s): %w", r.Name, r.URL, err)
-	}
-	if c, ok := d.(object.Capable); ok {
-		d = c.WithCapabilities(r.Report.Capabilities)
-	}
-	if d, err = w.recognise(ctx, r, d); err != nil {
-		return fmt.Errorf("open replica %s (%s): %w", r.Name, r.URL, err)
-	}
-	d = object.Break(d, object.BreakerOptions{OnChange: func(open bool) {
-		w.log.WarnContext(ctx, "circuit breaker of a replica changed", "replica", r.Name, "open", open)
-	}})
-	r.Bucket = object.Checked(d)
-	return nil
-}
-
-// identityCursor holds the identity of a replica's bucket.
-func identityCursor(replica string) string { return "identity/" + replica }
-
-// recognise makes sure that the bucket is the one that the replica's state is about. Otherwise everything that is not in it
-// would pass for deleted.
-func (w *Worker) recognise(ctx context.Context, r *Replica, d driver.Bucket) (driver.Bucket, error) {
-	cursor := identityCursor(r.Name)
-	known, err := w.o.Store.Cursor(ctx, w.o.Group.Name, cursor)
+	admitted, err := w.admit(ctx, r, d)
 	if err != nil {
-		return nil, fmt.Errorf("read identity of replica: %w", err)
-	}
-	if known == "" {
-		if known, err = object.GiveIdentity(ctx, d); err != nil {
-			return nil, err //nolint:wrapcheck // says "give bucket an identity"
+		err = fmt.Errorf("open replica %s (%s): %w", r.Name, r.URL, err)
+		if !w.mayLeaveOut(ctx, err) {
+			return err
 		}
-		if err := w.o.Store.SetCursor(ctx, w.o.Group.Name, cursor, known); err != nil {
-			return nil, fmt.Errorf("remember identity of replica: %w", err)
-		}
-		return object.Identified(d, known), nil
+		r.out = err
+		r.health.seen("", "", 0, errkind.New(errkind.Unavailable, "it is left out: %w", err))
+		admitted = object.Refuse(d, err)
 	}
-	id, err := object.Identity(ctx, d)
-	switch kind := errkind.Of(err); {
-	case err == nil && id != known:
-		return nil, errkind.New(errkind.Invalid, "it is not the bucket that this replica was: its marker %s is missing or another one. If the "+
-			"bucket was replaced or emptied on purpose, give the replica a new name in the document: it is filled then, and nothing is "+
-			"deleted elsewhere. If not, look at the replica's url", object.IdentityKey)
-	case err != nil && kind != errkind.Unavailable && kind != errkind.Throttled:
-		return nil, err //nolint:wrapcheck // says "read identity of bucket"
-	}
-	return object.Identified(d, known), nil // a replica that does not answer now is recognised when it does
+	r.Bucket = object.Checked(admitted)
+	return nil
 }
 
 // Requests are the requests sent so far, by replica.

@@ -26,9 +26,16 @@ const probeEvery = 24 * time.Hour
 // happened, and the key is left as it should be.
 const eventTimeout = 590 * time.Second
 
-// Service builds a service over a Worker: handler makes its subscriber, asks is for who settles conflicts, else nil. Whatever a commit left in the outbox is published
-// before the event is acknowledged, because nothing runs after the answer in a service that scales to zero.
-func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconcile.Judge, handler func(*Worker, *config.Group) subscriber.Handler) (serve.Config, error) {
+// Role is what a service does with a group.
+type Role struct {
+	Handler func(*Worker, *config.Group) subscriber.Handler
+	Judge   reconcile.Judge // for who settles conflicts; nil for who settles none
+	Sweeps  bool            // while it lives, it looks at keys that are due
+}
+
+// Service builds a service over a Worker. Whatever a commit left in the outbox is published before the event is
+// acknowledged: nothing is left to be done after the answer that could not as well be done by another process, later.
+func Service(ctx context.Context, rt serve.Runtime, openers Openers, role Role) (serve.Config, error) {
 	group, err := env.Group(rt.Getenv, openers.Document())
 	if err != nil {
 		return serve.Config{}, err
@@ -46,13 +53,14 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconc
 		return serve.Config{}, err
 	}
 	w, err := Open(ctx, Options{
-		Group: group, Store: store, Sink: sink, Openers: openers, Judge: asks, Logger: rt.Logger, Telemetry: rt.Telemetry,
+		Group: group, Store: store, Sink: sink, Openers: openers, Judge: role.Judge, Logger: rt.Logger, Telemetry: rt.Telemetry,
 		Ledger: ledger.New(store.Ledger(), group.Name, ledger.SinceHorizon), ProbeEvery: probeEvery, Program: serve.BuildVersion(),
+		LeaveOut: true,
 	})
 	if err != nil {
 		return serve.Config{}, errors.Join(err, store.Close())
 	}
-	events, err := serve.Events(publishing{w, handler(w, group)}, serve.Options{
+	events, err := serve.Events(publishing{w, role.Handler(w, group)}, serve.Options{
 		Limits: serve.Limits{Timeout: eventTimeout}, Logger: rt.Logger, Telemetry: rt.Telemetry,
 	})
 	if err != nil {
@@ -61,7 +69,7 @@ func Service(ctx context.Context, rt serve.Runtime, openers Openers, asks reconc
 	return serve.Config{Handler: events, Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
 		_, _, err := store.NextDue(ctx, group.Name)
 		return err //nolint:wrapcheck // logged with its name
-	}}}}, nil
+	}}}, Background: func(ctx context.Context) error { return w.Linger(ctx, role.Sweeps) }}, nil
 }
 
 // publishing publishes the outbox after each event.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -32,6 +33,10 @@ type sweeper struct {
 	rule     func(key string) config.ConflictRule
 	log      *slog.Logger
 	parallel int
+	// spread puts each sweep off by up to this time: of several processes that sleep until the same key is due, one is first, and
+	// the others find nothing to do any more.
+	spread time.Duration
+	after  func(context.Context) error // after each sweep; nil is nothing
 
 	mu   sync.Mutex
 	next time.Time // when run wakes up
@@ -76,6 +81,9 @@ func (s *sweeper) run(ctx context.Context) error {
 	for {
 		s.sleepUntil(time.Now().Add(sweepAtLeast)) // what is told from here on brings it forward
 		err := s.sweep(ctx)
+		if err == nil && s.after != nil {
+			err = s.after(ctx)
+		}
 		if err == nil {
 			var next time.Time
 			var ok bool
@@ -99,9 +107,9 @@ func (s *sweeper) run(ctx context.Context) error {
 
 // sleep waits until the next sweep, and for at least a time.
 func (s *sweeper) sleep(ctx context.Context, atLeast time.Duration) error {
-	begin := time.Now()
+	begin, late := time.Now(), rand.N(s.spread+1)
 	for {
-		wait := max(s.due(), atLeast-time.Since(begin))
+		wait := max(s.due()+late, atLeast-time.Since(begin))
 		if wait <= 0 {
 			return nil
 		}

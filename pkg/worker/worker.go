@@ -67,6 +67,10 @@ type Options struct {
 	// what the last probe found, and else what their drivers say.
 	Look bool
 
+	// LeaveOut has replicas left out that can't take part (another bucket in the place of the one that was, no permission, promises that
+	// do not do, no answer at its first start), as if they were down, as long as there is one that can. Otherwise Open refuses them.
+	LeaveOut bool
+
 	Sweepers    int                     // keys that the sweep looks at at once; twice the group's transfer.parallel
 	OutboxEvery time.Duration           // between two looks at the outbox if nothing is committed; 30 s
 	Published   func(cloudevents.Event) // told of every event of the outbox after it was published; must not block

@@ -83,6 +83,7 @@ func (s *sink) types() []string {
 type bench struct {
 	probeEvery time.Duration
 	program    string
+	leaveOut   bool
 
 	*worker.Worker
 	t       *testing.T
@@ -99,6 +100,14 @@ func (b *bench) failWith(f func(bucket string, op object.Op) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fault = f
+}
+
+// swap puts another bucket in the place of one, for who opens it from now on.
+func (b *bench) swap(bucket string, d *objectmem.Bucket) (old *objectmem.Bucket) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old, b.buckets[bucket] = b.buckets[bucket], d
+	return old
 }
 
 func newBench(t *testing.T) *bench {
@@ -118,7 +127,7 @@ func (b *bench) open() error {
 	telemetry := serve.NoTelemetry()
 	telemetry.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.metrics))
 	b.Worker, err = worker.Open(b.t.Context(), worker.Options{
-		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Trace: b.trace, ProbeEvery: b.probeEvery, Program: b.program, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
+		Group: g, Store: b.store, Sink: b.sink, Ledger: ledger.New(b.store.Ledger(), g.Name, b.before), Telemetry: telemetry, Trace: b.trace, ProbeEvery: b.probeEvery, Program: b.program, LeaveOut: b.leaveOut, Probe: object.ProbeOptions{Writers: 2, Rounds: 1},
 		Openers: worker.Openers{"mem": func(_ context.Context, r config.Replica, a worker.Access) (driver.Bucket, error) {
 			hook := func(op object.Op, _ string) error {
 				a.OnRequest("HeadObject")
@@ -129,6 +138,8 @@ func (b *bench) open() error {
 				}
 				return b.fault(r.Bucket, op)
 			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			return object.Fault(b.buckets[r.Bucket], object.Faults{Before: hook}), nil
 		}},
 	})
@@ -224,6 +235,38 @@ func TestOutboxOutlivesAnOutageOfTheBroker(t *testing.T) {
 		pass(20 * time.Second)
 		synctest.Wait()
 		if got := b.sink.types(); !slices.Equal(got, []string{event.SyncApplied}) {
+			t.Errorf("published %q", got)
+		}
+	})
+}
+
+// What a process of a service left to be done is done by the next one that lives, or by itself: nobody waits for a timer.
+func TestAProcessThatLingersLooksAtWhatIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t).mustOpen()
+		b.failWith(func(bucket string, _ object.Op) error {
+			if bucket == "two" {
+				return down(bucket, "")
+			}
+			return nil
+		})
+		b.put("one", "k", "1")
+		if out, err := b.Engine().Reconcile(t.Context(), "k", nil, 0); err != nil || out != reconcile.Pending {
+			t.Fatal(out, err)
+		}
+		b.failWith(nil)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Linger(ctx, true) }()
+		pass(time.Minute)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if got := b.get("two", "k"); got != "1" {
+			t.Errorf("two holds %q", got)
+		}
+		if got := b.sink.types(); !slices.Contains(got, event.SyncApplied) {
 			t.Errorf("published %q", got)
 		}
 	})

@@ -18,6 +18,8 @@ func main() {
 		debug.SetMemoryLimit(worker.MemoryLimit)
 	}
 	os.Exit(serve.Main(subscriber.NameResolver, serve.BuildVersion(), func(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
-		return worker.Service(ctx, rt, worker.AllOpeners(), judge.New(judge.Config{LookupEnv: os.LookupEnv, Logger: rt.Logger}), worker.ResolverHandler)
+		return worker.Service(ctx, rt, worker.AllOpeners(), worker.Role{
+			Handler: worker.ResolverHandler, Judge: judge.New(judge.Config{LookupEnv: os.LookupEnv, Logger: rt.Logger}),
+		})
 	}))
 }

@@ -17,6 +17,6 @@ func main() {
 		debug.SetMemoryLimit(worker.MemoryLimit)
 	}
 	os.Exit(serve.Main(subscriber.NameSync, serve.BuildVersion(), func(ctx context.Context, rt serve.Runtime) (serve.Config, error) {
-		return worker.Service(ctx, rt, worker.AllOpeners(), nil, worker.SyncHandler)
+		return worker.Service(ctx, rt, worker.AllOpeners(), worker.Role{Handler: worker.SyncHandler, Sweeps: true})
 	}))
 }
