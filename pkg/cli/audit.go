@@ -35,7 +35,7 @@ func (a *App) auditList() *cobra.Command {
 	var after int64
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "list --data DIR",
+		Use:   "list " + stateUsage,
 		Short: "List recorded events in the order of their arrival",
 		Args:  noArgs,
 	}
@@ -97,7 +97,7 @@ func (a *App) auditVerify() *cobra.Command {
 	var out output
 	var expect string
 	cmd := &cobra.Command{
-		Use:   "verify --data DIR",
+		Use:   "verify " + stateUsage,
 		Short: "Recompute the chain of hashes",
 		Long: "Recomputes the hash of every entry of the audit log. What the chain can't show by itself is that its newest entries were cut\n" +
 			"off, or that it was rewritten to its end: keep the head that verify prints somewhere else, and hand it in with --expect\n" +

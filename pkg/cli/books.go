@@ -17,7 +17,7 @@ func (a *App) auditBalance() *cobra.Command {
 	var out output
 	var underWay time.Duration
 	cmd := &cobra.Command{
-		Use:   "balance (--data DIR | -f group.yaml --state DSN)",
+		Use:   "balance " + stateUsage,
 		Short: "Account for every event: what became of all that came in",
 		Long: "Compares the audit log with what sync says became of each event. It is for services, whose state is in PostgreSQL and whose\n" +
 			"broker can't be asked what is under way: an event without an outcome counts as lost when it is older than --under-way. With\n" +

@@ -32,7 +32,7 @@ func (a *App) conflictsList() *cobra.Command {
 	var limit int
 	var open bool
 	cmd := &cobra.Command{
-		Use:   "list --data DIR",
+		Use:   "list " + stateUsage,
 		Short: "List conflicts, newest first",
 		Long: "Lists conflicts, newest first. The states: detected (nobody has looked at it yet), pending (a person or a webhook decides,\n" +
 			"until the deadline; then the fallback does), merging (the merged content is being written), resolved, and superseded\n" +
@@ -93,7 +93,7 @@ func (a *App) conflictsShow() *cobra.Command {
 	var at place
 	var out output
 	cmd := &cobra.Command{
-		Use:               "show --data DIR ID",
+		Use:               "show " + stateUsage + " ID",
 		Short:             "Show one conflict: every write, who won and why, where the others are kept",
 		Args:              oneConflict,
 		ValidArgsFunction: a.conflictIDs(&at, ""),

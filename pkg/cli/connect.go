@@ -78,6 +78,9 @@ func (p *place) withAPI(ctx context.Context, a *App, open func(context.Context, 
 	return f(api)
 }
 
+// stateUsage is where a command that reads state and events finds them: in a data directory, or in the database of services.
+const stateUsage = "(--data DIR | -f group.yaml --state DSN)"
+
 // withState runs f with the state and the audit log, which another process may have open too. That of services has no data directory: the document
 // and the database name it.
 func (p *place) withState(ctx context.Context, a *App, f func(group string, s state.Store, log audit.Log) error) error {

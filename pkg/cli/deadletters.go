@@ -27,7 +27,7 @@ func (a *App) deadLettersList() *cobra.Command {
 	var out output
 	var q deadletter.Query
 	cmd := &cobra.Command{
-		Use:   "list " + lettersUsage,
+		Use:   "list " + stateUsage,
 		Short: "List dead letters, oldest first",
 		Args:  noArgs,
 	}
@@ -73,7 +73,7 @@ func (a *App) deadLettersShow() *cobra.Command {
 	var at office
 	var out output
 	cmd := &cobra.Command{
-		Use:   "show " + lettersUsage + " ID",
+		Use:   "show " + stateUsage + " ID",
 		Short: "Show one dead letter with all that is known of it",
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -172,7 +172,7 @@ func (a *App) deadLettersDrop() *cobra.Command {
 	var at office
 	var out output
 	cmd := &cobra.Command{
-		Use:   "drop " + lettersUsage + " ID...",
+		Use:   "drop " + stateUsage + " ID...",
 		Short: "Remove dead letters for good",
 		Long: "Removes dead letters for good, without handling them. What an event told of is found by the next comparison of all buckets\n" +
 			"(`bucketmesh sync`) all the same. The books go on counting the event as dead-lettered.",

@@ -29,9 +29,6 @@ type office struct {
 	broker string // of services
 }
 
-// lettersUsage is what a command on letters has to be told, before what is its own.
-const lettersUsage = "(--data DIR | -f group.yaml --state DSN)"
-
 // replays adds what a replay needs.
 func (o *office) replays(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.broker, "broker", "", "of services: URL of the broker, http://... (default $"+env.Broker+")")

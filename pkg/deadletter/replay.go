@@ -46,27 +46,34 @@ func (r *Replayer) Replay(ctx context.Context, ids ...string) (n int, err error)
 	return n, errors.Join(errs...)
 }
 
-// All sends every letter again that is an event and was not yet. It ends with the first that fails: then the broker or the
-// store has trouble, and all others would fail too.
+// All sends every letter again that is an event and was not yet. It goes on after one that the broker refuses for good, and the error
+// is of all of those; it ends with any other failure: then the broker or the store has trouble, and all others would fail
+// too.
 func (r *Replayer) All(ctx context.Context) (n int, err error) {
 	q := Query{Limit: replayPage}
+	var refused []error
 	for {
 		page, err := r.Store.List(ctx, r.Group, q)
 		if err != nil {
-			return n, err //nolint:wrapcheck // says "read dead letters"
+			return n, errors.Join(append(refused, err)...) // says "read dead letters"
 		}
 		if len(page) == 0 {
-			return n, nil
+			return n, errors.Join(refused...)
 		}
 		for _, l := range page {
 			q.After = l.ID
 			if l.Event == nil {
 				continue
 			}
-			if err := r.replay(ctx, l); err != nil {
-				return n, err
+			err := r.replay(ctx, l)
+			switch {
+			case errkind.Is(err, errkind.Invalid):
+				refused = append(refused, err)
+			case err != nil:
+				return n, errors.Join(append(refused, err)...)
+			default:
+				n++
 			}
-			n++
 		}
 	}
 }

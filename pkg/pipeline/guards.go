@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/config"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/guard"
 	"github.com/bucketmesh/bucketmesh/pkg/reconcile"
@@ -73,22 +74,22 @@ func (p *Pipeline) Brake(ctx context.Context, r BrakeRequest, progress func(work
 	if err != nil {
 		return b, err
 	}
-	b, err = p.brake(ctx)
+	b, err = brakeOf(ctx, p.opts.Group, p.store)
 	b.Done = done
 	return b, err
 }
 
-func (p *Pipeline) brake(ctx context.Context) (Brake, error) {
-	group, now := p.opts.Group.Name, time.Now()
-	x, err := p.store.Brake(ctx, group)
+func brakeOf(ctx context.Context, g *config.Group, store state.Store) (Brake, error) {
+	group, now := g.Name, time.Now()
+	x, err := store.Brake(ctx, group)
 	if err != nil {
 		return Brake{}, fmt.Errorf("read delete brake: %w", err)
 	}
-	stats, err := p.store.Stats(ctx, group)
+	stats, err := store.Stats(ctx, group)
 	if err != nil {
 		return Brake{}, fmt.Errorf("read statistics: %w", err)
 	}
-	l := worker.Limits(p.opts.Group)
+	l := worker.Limits(g)
 	b := Brake{
 		Group: group, State: "armed", Since: x.Since, Reason: x.Reason, Waiting: x.Waiting, Counted: guard.Counted(x, l, now), Keys: stats.Keys,
 		Limit: guard.Most(state.Weighing{Brake: x, Keys: stats.Keys}, l, now), Within: l.Within.String(), Further: x.Further,
@@ -99,7 +100,7 @@ func (p *Pipeline) brake(ctx context.Context) (Brake, error) {
 	if now.Before(x.Until) {
 		b.Until = x.Until
 	}
-	if b.Some, err = p.store.Deletions(ctx, group, "", someDeletions); err != nil {
+	if b.Some, err = store.Deletions(ctx, group, "", someDeletions); err != nil {
 		return b, fmt.Errorf("read held deletes: %w", err)
 	}
 	if b.Some == nil {

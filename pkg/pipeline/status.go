@@ -8,6 +8,7 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -23,11 +24,13 @@ const (
 
 // Status is how a group is doing.
 type Status struct {
-	Group   string    `json:"group"`
-	Running bool      `json:"running"` // a process works on it, and this is its word
-	PID     int       `json:"pid,omitempty"`
-	Started time.Time `json:"started,omitzero"`
-	URL     string    `json:"url,omitempty"` // for notifications
+	Group   string `json:"group"`
+	Running bool   `json:"running"` // a process works on it, and this is its word
+	// Services is set if services work on it: what they alone know is left out.
+	Services bool      `json:"services,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	Started  time.Time `json:"started,omitzero"`
+	URL      string    `json:"url,omitempty"` // for notifications
 	// Document is the Digest of the document that the process was started with.
 	Document string `json:"document,omitempty"`
 	state.Stats
@@ -53,32 +56,15 @@ type ReplicaStatus struct {
 
 // Status reads how the group is doing. It sends no request to a bucket.
 func (p *Pipeline) Status(ctx context.Context) (Status, error) {
-	s := Status{Group: p.opts.Group.Name, Running: p.worker != nil, URL: p.URL()}
-	if s.Running {
-		s.PID, s.Started = os.Getpid(), p.began
+	s, err := stateStatus(ctx, p.opts.Group, p.store)
+	if err != nil {
+		return s, err
 	}
-	var err error
-	if s.Running {
+	if s.URL, s.Running = p.URL(), p.worker != nil; s.Running {
+		s.PID, s.Started = os.Getpid(), p.began
 		if s.Document, err = Digest(p.opts.Group); err != nil {
 			return s, err
 		}
-	}
-	if s.Stats, err = p.store.Stats(ctx, s.Group); err != nil {
-		return s, fmt.Errorf("read statistics: %w", err)
-	}
-	if s.DirtyKeys, err = p.store.Due(ctx, s.Group, time.Now().Add(farOff), maxDirty); err != nil {
-		return s, fmt.Errorf("read dirty keys: %w", err)
-	}
-	if s.DirtyKeys == nil {
-		s.DirtyKeys = []state.Dirty{} // JSON: a list
-	}
-	open, err := p.store.Conflicts(ctx, s.Group, state.ConflictOpen, maxOpen)
-	if err != nil {
-		return s, fmt.Errorf("read conflicts: %w", err)
-	}
-	s.OpenConflicts = len(open)
-	if s.Brake, err = p.brake(ctx); err != nil {
-		return s, err
 	}
 	if s.Events, err = p.broker.Status(ctx); err != nil {
 		return s, fmt.Errorf("read broker: %w", err)
@@ -86,18 +72,62 @@ func (p *Pipeline) Status(ctx context.Context) (Status, error) {
 	if s.Ledger, err = p.ledger.Balance(ctx); err != nil {
 		return s, fmt.Errorf("read ledger: %w", err)
 	}
-	for i, r := range p.opts.Group.Replicas {
-		rs := ReplicaStatus{Name: r.Name, URL: r.URL, Mode: r.Mode}
-		if p.worker != nil {
-			at := p.worker.Replicas()[i]
-			health, requests := at.Health(), at.Requests()
-			rs.Level, rs.Findings = at.Report.Capabilities.Level.String(), at.Report.Findings
-			rs.Health, rs.Requests = &health, &requests
-			if p.address != nil {
-				rs.Webhook = p.WebhookURL(r)
-			}
+	if !s.Running {
+		return s, nil
+	}
+	for i, at := range p.worker.Replicas() {
+		rs := &s.Replicas[i]
+		health, requests := at.Health(), at.Requests()
+		rs.Level, rs.Findings = at.Report.Capabilities.Level.String(), at.Report.Findings
+		rs.Health, rs.Requests = &health, &requests
+		if p.address != nil {
+			rs.Webhook = p.WebhookURL(at.Replica)
 		}
-		s.Replicas = append(s.Replicas, rs)
+	}
+	return s, nil
+}
+
+// ServicesStatus reads how a group is doing that services work on: what their database has of it. Their broker can't be asked, so
+// of Status.Events there are the dead letters only, and what is under way is taken to be no older than ledger.Horizon.
+func ServicesStatus(ctx context.Context, g *config.Group, db *State) (Status, error) {
+	s, err := stateStatus(ctx, g, db.Store)
+	if err != nil {
+		return s, err
+	}
+	s.Services = true
+	if s.Ledger, err = ledger.New(db.Ledger, g.Name, ledger.SinceHorizon).Balance(ctx); err != nil {
+		return s, fmt.Errorf("read ledger: %w", err)
+	}
+	letters, err := db.Letters.List(ctx, g.Name, deadletter.Query{Limit: maxOpen})
+	if err != nil {
+		return s, err //nolint:wrapcheck // says "read dead letters"
+	}
+	s.Events.DeadLetters, s.Events.Triggers = uint64(len(letters)), []broker.TriggerStatus{}
+	return s, nil
+}
+
+// stateStatus is what the state knows of a group, and the document.
+func stateStatus(ctx context.Context, g *config.Group, store state.Store) (s Status, err error) {
+	s.Group = g.Name
+	if s.Stats, err = store.Stats(ctx, s.Group); err != nil {
+		return s, fmt.Errorf("read statistics: %w", err)
+	}
+	if s.DirtyKeys, err = store.Due(ctx, s.Group, time.Now().Add(farOff), maxDirty); err != nil {
+		return s, fmt.Errorf("read dirty keys: %w", err)
+	}
+	if s.DirtyKeys == nil {
+		s.DirtyKeys = []state.Dirty{} // JSON: a list
+	}
+	open, err := store.Conflicts(ctx, s.Group, state.ConflictOpen, maxOpen)
+	if err != nil {
+		return s, fmt.Errorf("read conflicts: %w", err)
+	}
+	s.OpenConflicts = len(open)
+	if s.Brake, err = brakeOf(ctx, g, store); err != nil {
+		return s, err
+	}
+	for _, r := range g.Replicas {
+		s.Replicas = append(s.Replicas, ReplicaStatus{Name: r.Name, URL: r.URL, Mode: r.Mode})
 	}
 	return s, nil
 }

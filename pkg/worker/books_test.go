@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"testing"
@@ -8,7 +9,10 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
+	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
+	"github.com/bucketmesh/bucketmesh/pkg/object"
+	"github.com/bucketmesh/bucketmesh/pkg/scan"
 )
 
 func TestMetricsSayWhatBecameOfEvents(t *testing.T) {
@@ -53,5 +57,58 @@ func TestMetricsSayWhatBecameOfEvents(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A comparison in several runs closes the books as well, if none of them left anything behind.
+func TestAComparisonInPartsClosesTheBooks(t *testing.T) {
+	for name, test := range map[string]struct {
+		between func(b *bench)
+		closes  bool
+	}{
+		"all is well": {func(*bench) {}, true},
+		"a replica was left out in one run": {func(b *bench) {
+			b.failWith(func(bucket string, _ object.Op) error {
+				if bucket == "two" {
+					return errkind.New(errkind.PermissionDenied, "not now")
+				}
+				return nil
+			})
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t).mustOpen()
+			for i := range 3000 {
+				b.put("one", fmt.Sprintf("k%04d", i), "1")
+			}
+			lost := audit.Event{Source: "https://s3.example/one", ID: "lost", Type: ledger.Types + "written.v1", JSON: []byte(`{}`)}
+			if err := b.store.Audit().Append(t.Context(), lost); err != nil {
+				t.Fatal(err)
+			}
+			part := func(until int64) {
+				t.Helper()
+				ctx, stop := context.WithCancel(t.Context())
+				p, err := b.Backfill(ctx, func(p scan.Progress) {
+					if p.Settled+p.Pending >= until {
+						stop()
+					}
+				})
+				stop()
+				if until < 3000 && !errkind.Is(err, errkind.Canceled) {
+					t.Fatalf("%+v, %v", p, err)
+				}
+			}
+			part(1100)
+			test.between(b)
+			part(100)
+			b.failWith(nil)
+			if done, err := b.Backfill(t.Context(), nil); err != nil || !done.Complete() || done.Resumed == "" {
+				t.Fatalf("%+v, %v", done, err)
+			}
+			got, err := ledger.New(b.store.Ledger(), "g", b.before).Balance(t.Context())
+			if err != nil || got.Holds != test.closes {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
 	}
 }

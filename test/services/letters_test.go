@@ -13,6 +13,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/cli"
 	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
+	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
 	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres/pgtest"
 	"github.com/bucketmesh/bucketmesh/pkg/subscriber"
@@ -74,6 +75,10 @@ func TestDeadLettersAreKeptAndReplayed(t *testing.T) {
 	cluster.Eventually(t, "the books have the dead letter", func() bool { got = balance(); return got.In == 1 && got.DeadLetters == 1 })
 	if !got.Holds || got.Unaccounted != 0 {
 		t.Errorf("%+v", got)
+	}
+	var status pipeline.Status
+	if code, errs := o.asks(&status, "status"); code != cli.OK || !status.Services || status.Events.DeadLetters != 1 || !status.Ledger.Holds {
+		t.Errorf("status: %d, %+v, %s", code, status, errs)
 	}
 	ls := o.letters()
 	if len(ls) != 1 || ls[0].Trigger != "sync" || ls[0].Event.Subject() != "k" || ls[0].Reason == "" {

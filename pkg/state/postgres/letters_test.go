@@ -215,9 +215,10 @@ func TestReplayedLettersAreForgotten(t *testing.T) {
 
 // sink is a broker that may be down.
 type sink struct {
-	down bool
-	got  []string
-	took func()
+	down   bool
+	refuse string // id of an event that is refused for good
+	got    []string
+	took   func()
 }
 
 func (s *sink) Publish(_ context.Context, events ...event.Event) error {
@@ -225,12 +226,31 @@ func (s *sink) Publish(_ context.Context, events ...event.Event) error {
 		return errkind.New(errkind.Unavailable, "the broker is down")
 	}
 	for _, e := range events {
+		if e.ID() == s.refuse {
+			return errkind.New(errkind.Invalid, "the broker refuses it")
+		}
 		s.got = append(s.got, e.ID())
 	}
 	if s.took != nil {
 		s.took()
 	}
 	return nil
+}
+
+// One letter that the broker refuses for good does not keep the others from being replayed.
+func TestReplayOfAllGoesOnAfterARefusal(t *testing.T) {
+	p := newPost(t)
+	for i := range 3 {
+		p.put(p.letter("sync", fmt.Sprint(i)))
+	}
+	s := &sink{refuse: "1"}
+	r := &deadletter.Replayer{Store: p.Letters, Group: mail, Sink: s}
+	if n, err := r.All(t.Context()); n != 2 || !errkind.Is(err, errkind.Invalid) || !slices.Equal(s.got, []string{"0", "2"}) {
+		t.Errorf("%d, %v, sent %q", n, err, s.got)
+	}
+	if left := reasons(p.list(deadletter.Query{})); !slices.Equal(left, []string{"why 1"}) {
+		t.Errorf("left: %q", left)
+	}
 }
 
 func TestReplay(t *testing.T) {
