@@ -171,7 +171,7 @@ func (p *Pipeline) serve(run context.Context) error {
 	go func() {
 		defer close(p.serving)
 		err := serve.Run(run, serve.Config{
-			Name: "bucketmesh", Listener: p.listener, Handler: handler, Logger: p.log, Telemetry: p.opts.Telemetry,
+			Name: "bucketmesh", Public: true, Listener: p.listener, Handler: handler, Logger: p.log, Telemetry: p.opts.Telemetry,
 			QuietPeriod: p.opts.QuietPeriod, DrainTimeout: p.opts.DrainTimeout,
 			Ready: []serve.Check{{Name: "state", Do: func(ctx context.Context) error {
 				_, _, err := p.store.NextDue(ctx, p.opts.Group.Name)

@@ -68,6 +68,7 @@ type Config struct {
 	Listener     net.Listener
 	OnListen     func(net.Addr)
 	Handler      http.Handler // required
+	Public       bool         // strangers reach it: their trace is linked to ours, and has no say in what is sampled
 	Ready        []Check
 	Background   func(ctx context.Context) error // work beside requests; when it ends before ctx does, so does the service
 	QuietPeriod  time.Duration                   // after SIGTERM: ends listening when no request came for this long
@@ -105,6 +106,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 	drainer := &handlers.Drainer{
 		Inner: otelhttp.NewHandler(cfg.Handler, cfg.Name,
+			otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return cfg.Public }),
 			otelhttp.WithServerName(listener.Addr().String()), // else what a stranger has in Host becomes a time series
 			otelhttp.WithTracerProvider(cfg.Telemetry.Tracer),
 			otelhttp.WithMeterProvider(cfg.Telemetry.Meter),

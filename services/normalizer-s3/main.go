@@ -38,5 +38,5 @@ func build(_ context.Context, rt serve.Runtime) (serve.Config, error) {
 	if err != nil {
 		return serve.Config{}, fmt.Errorf("make handler: %w", err)
 	}
-	return serve.Config{Handler: handler}, nil
+	return serve.Config{Handler: handler, Public: true}, nil
 }

@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
 )
@@ -93,5 +97,34 @@ func TestWhatIsUnderWayEndsWhenTheBackgroundHasEnded(t *testing.T) {
 	}
 	if err := <-done; !errkind.Is(err, errkind.Unavailable) {
 		t.Error(err)
+	}
+}
+
+func TestStrangersHaveNoSayInOurTraces(t *testing.T) {
+	const parent = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
+	for public, same := range map[bool]bool{true: false, false: true} {
+		telemetry := serve.NoTelemetry()
+		telemetry.Tracer, telemetry.Propagator = sdktrace.NewTracerProvider(), propagation.TraceContext{}
+		got := make(chan trace.SpanContext, 1)
+		url, stop, done := run(t, serve.Config{Public: public, Telemetry: telemetry, QuietPeriod: time.Millisecond,
+			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- trace.SpanContextFromContext(r.Context()) }),
+		})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Traceparent", parent)
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Body.Close()
+		if sc := receive(t, got, "request"); !sc.IsValid() || (sc.TraceID().String() == parent[3:35]) != same {
+			t.Errorf("public %v: trace %v", public, sc.TraceID())
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
