@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,20 +29,16 @@ func onCluster(f fleet) []scenario {
 	restarts := scenario{"restarts", "rolling updates of all services, restarts of the broker's dispatcher and of PostgreSQL lose nothing under load", restarts}
 	var all []scenario
 	for _, s := range scenarios() {
-		if f.pushed && slices.Contains([]string{"forged", "outage", "poison"}, s.name) {
-			continue // they speak MinIO's language
+		if f.pushed && s.name == "poison" {
+			continue // a key that MinIO can't hold
 		}
 		switch s.name {
 		case "first":
 			all = append(all, deploy, asleep, s)
-		case "outage", "kills":
-			if all[len(all)-1].name != "poison" { // once, after the load
-				all = append(all, idle)
-			}
-			all = append(all, s)
-			if s.name == "kills" {
-				all = append(all, restarts)
-			}
+		case "outage":
+			all = append(all, idle, s)
+		case "kills":
+			all = append(all, s, restarts)
 		default:
 			all = append(all, s)
 		}

@@ -76,7 +76,7 @@ func (o *options) run(ctx context.Context, only []string, getenv func(string) st
 	if err != nil {
 		return err
 	}
-	w := &world{options: *o, fleet: fleet, stage: stage, http: client, token: getenv("BUCKETMESH_E2E_NOTIFY_TOKEN"), progress: progress}
+	w := &world{options: *o, fleet: fleet, doors: fleet.doors(o.normalizer, getenv), stage: stage, http: client, token: getenv("BUCKETMESH_E2E_NOTIFY_TOKEN"), progress: progress}
 	r, err := w.play(ctx, only)
 	if err != nil {
 		return err

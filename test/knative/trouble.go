@@ -20,15 +20,17 @@ const brokerName = "broker"
 func outage(ctx context.Context, w *world, r *Result) error {
 	n := 0
 	err := w.without(ctx, brokerName, func() (err error) {
-		start := time.Now()
-		status, err := w.notify(ctx, "outage-direct", "Bearer "+w.token)
-		if err != nil {
-			return err
-		}
-		r.fact("status", status)
-		r.took("answered", time.Since(start))
-		if status != http.StatusServiceUnavailable {
-			return fmt.Errorf("the normalizer answered %d, must be 503", status)
+		for _, d := range w.doors {
+			start := time.Now()
+			status, err := w.notify(ctx, d, "outage-direct", w.token, nil)
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.replica, err)
+			}
+			r.fact(d.replica+" status", status)
+			r.took(d.replica+" answered", time.Since(start))
+			if status != http.StatusServiceUnavailable {
+				return fmt.Errorf("%s: the normalizer answered %d, must be 503", d.replica, status)
+			}
 		}
 		n, err = w.do(ctx, e2e.OpPut, 0, "outage")
 		return err

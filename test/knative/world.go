@@ -23,6 +23,7 @@ import (
 type world struct {
 	options
 	fleet    fleet
+	doors    []door
 	stage    *e2e.Stage
 	http     *http.Client
 	token    string // that senders of notifications show
