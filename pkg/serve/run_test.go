@@ -75,7 +75,7 @@ func TestWhatIsUnderWayEndsWhenTheBackgroundHasEnded(t *testing.T) {
 	})
 	status := make(chan int, 1)
 	go func() {
-		a, err := http.Post(url, "", nil) //nolint:noctx // ends with the service
+		a, err := http.Post(url, "", nil)
 		if err != nil {
 			t.Error(err)
 			status <- 0
@@ -114,7 +114,7 @@ func TestStrangersHaveNoSayInOurTraces(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Traceparent", parent)
-		a, err := http.DefaultClient.Do(r)
+		a, err := new(http.Client).Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
