@@ -30,6 +30,8 @@ type options struct {
 	args []string // more arguments of the program
 	cli  string   // the program that is asked; the one under test if empty
 
+	brake string // of deletes; off if empty
+
 	there bool // buckets and document are
 }
 
@@ -127,7 +129,7 @@ func (s *Stage) setUp(ctx context.Context, f Fleet, getenv func(string) string) 
 	if s.there {
 		return nil
 	}
-	if err := os.WriteFile(s.Program.group, []byte(groupFile(s.name, s.replicas)), 0o600); err != nil {
+	if err := os.WriteFile(s.Program.group, []byte(groupFile(s.name, s.brake, s.replicas)), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	for _, r := range s.replicas {
@@ -189,8 +191,8 @@ func (s *Stage) Close() (err error) {
 	return err
 }
 
-// groupFile is the configuration under test. The brake of mass deletes is off: the workload deletes much of what there is.
-func groupFile(name string, replicas []*replica) string {
+// groupFile is the configuration under test.
+func groupFile(name, brake string, replicas []*replica) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: bucketmesh.dev/v1alpha1\nkind: SyncGroup\nmetadata:\n  name: %s\nspec:\n  replicas:\n", name)
 	for _, r := range replicas {
@@ -199,6 +201,6 @@ func groupFile(name string, replicas []*replica) string {
 			fmt.Fprintf(&b, "    notifications:\n      pull: %s\n", r.pull)
 		}
 	}
-	b.WriteString("  deletes:\n    brake:\n      percent: 100\n")
+	fmt.Fprintf(&b, "  deletes:\n    brake: %s\n", cmp.Or(brake, "{percent: 100}"))
 	return b.String()
 }

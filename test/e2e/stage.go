@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Options of Open. All are required but State, Limit, Args and There.
+// Options of Open. All are required but State, Limit, Args, Brake and There.
 type Options struct {
 	Name  string // of the group and of its buckets, which must not be there yet
 	Seed  uint64 // of all contents
@@ -18,7 +18,9 @@ type Options struct {
 	Limit time.Duration
 	Dir   string   // for data and logs
 	Args  []string // more arguments of each start of the program
-	There bool     // buckets and document are there, made by an earlier Open
+	// Brake is spec.deletes.brake of the document, in YAML; without it there is no brake, for a workload that deletes much of what there is.
+	Brake string
+	There bool // buckets and document are there, made by an earlier Open
 
 	Program string // under test: it takes the arguments of "bucketmesh up"
 	CLI     string // bucketmesh itself, which is asked for its status; Program if empty
@@ -29,7 +31,7 @@ type Options struct {
 func Open(ctx context.Context, o Options, f Fleet, getenv func(string) string) (*Stage, error) {
 	s := &Stage{
 		options: options{
-			name: o.Name, seed: o.Seed, state: o.State, limit: o.Limit, dir: o.Dir, args: o.Args, there: o.There, binary: o.Program, cli: o.CLI,
+			name: o.Name, seed: o.Seed, state: o.State, limit: o.Limit, dir: o.Dir, args: o.Args, brake: o.Brake, there: o.There, binary: o.Program, cli: o.CLI,
 			ops: 1, keys: 40,
 		},
 		locks: map[string]*keyLocks{}, ledger: &ledger{},

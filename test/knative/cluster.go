@@ -103,8 +103,6 @@ func restarts(ctx context.Context, w *world, r *Result) error {
 		return err
 	}
 	victims := append(strings.Fields(services), "dispatcher", "postgres")
-	stop := w.timer(ctx)
-	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	g.Go(func() error {

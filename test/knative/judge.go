@@ -2,7 +2,6 @@ package knative
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,12 +15,9 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 )
 
-// equal waits until the sides are equal, with a timer that has keys looked at again whose time has come, as the deployment's own
-// does once in a while.
+// equal waits until the sides are equal.
 func equal(ctx context.Context, w *world, r *Result) error {
-	stop := w.timer(ctx)
 	sum, err := w.stage.Judge(ctx, w.progress)
-	stop()
 	if err != nil {
 		return err
 	}
@@ -35,42 +31,6 @@ func equal(ctx context.Context, w *world, r *Result) error {
 		return fmt.Errorf("%w\n%s", err, strings.Join(append(sum.Evidence, sum.Faults...), "\n"))
 	}
 	return nil
-}
-
-// timer posts what the PingSource "due" posts, every two seconds.
-func (w *world) timer(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(2 * time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				if err := w.ping(ctx); err != nil && ctx.Err() == nil {
-					fmt.Fprintln(w.progress, "timer:", err)
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
-}
-
-func (w *world) ping(ctx context.Context) error {
-	e := cloudevents.New()
-	e.SetID(rand.Text())
-	e.SetType(event.Ping)
-	e.SetSource("/apis/v1/namespaces/bucketmesh/pingsources/due")
-	if err := e.SetData("application/json", map[string]string{"what": event.ScanDue}); err != nil {
-		return fmt.Errorf("make event: %w", err)
-	}
-	return w.publish(ctx, e)
 }
 
 // publish posts an event to the broker.

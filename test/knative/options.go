@@ -16,6 +16,9 @@ import (
 	"github.com/bucketmesh/bucketmesh/test/e2e"
 )
 
+// brakeKeys is how many deletes never wait.
+const brakeKeys = 5
+
 // group is the name of the group and of its buckets.
 const group = "knative"
 
@@ -54,6 +57,7 @@ func (o *options) open(ctx context.Context, getenv func(string) string, there bo
 	}
 	return e2e.Open(ctx, e2e.Options{
 		Name: group, Seed: o.seed, Limit: o.within, Dir: o.dir, Program: o.cli, There: there,
+		Brake: fmt.Sprintf("{keys: %d, percent: 99}", brakeKeys),
 	}, fleet.open, getenv)
 }
 

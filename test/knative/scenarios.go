@@ -18,6 +18,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{"first", "a put is readable at the other side", first},
 		{"load", "so are all puts under steady load, quickly", load},
+		{"delete", "a delete that waits for its hold arrives, and no timer has to tick", deleted},
 		{"conflict", "of two who write at once one wins, and the loser is kept", conflict},
 		{"forged", "senders without the secret are refused, and cause nothing", forged},
 		{"outage", "while the broker is down the normalizer says 503, and the provider delivers later", outage},

@@ -113,8 +113,6 @@ func poison(ctx context.Context, w *world, r *Result) error {
 
 func kills(ctx context.Context, w *world, r *Result) error {
 	pick := rand.New(rand.NewPCG(w.seed, 1)) //nolint:gosec // repeatable
-	stop := w.timer(ctx)
-	defer stop()
 	g, gctx := errgroup.WithContext(ctx)
 	killed := map[string]int{}
 	g.Go(func() error {

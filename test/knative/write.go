@@ -92,6 +92,40 @@ func (w *world) steady(ctx context.Context, rate float64, over time.Duration, do
 	return count, g.Wait()
 }
 
+// deleted deletes a key of a group that has more of them than may be deleted at once: the delete waits for spec.deletes.hold, after its
+// event was answered.
+func deleted(ctx context.Context, w *world, r *Result) error {
+	const key = "delete/0"
+	for i := range brakeKeys + 2 { // a run of this scenario alone has no others
+		name := fmt.Sprintf("delete/%d", i)
+		n, err := w.do(ctx, e2e.OpPut, 0, name)
+		if err != nil {
+			return err
+		}
+		if err := w.readable(ctx, 1, name, n, w.within); err != nil {
+			return err
+		}
+	}
+	start := time.Now()
+	if _, err := w.do(ctx, e2e.OpDelete, 0, key); err != nil {
+		return err
+	}
+	if err := w.readable(ctx, 1, key, 0, deletedWithin); err != nil { // 0 is absent
+		return err
+	}
+	took := time.Since(start)
+	r.took("deletedAfter", took)
+	if took < hold {
+		return fmt.Errorf("the delete did not wait, so that nothing is proved")
+	}
+	return nil
+}
+
+const (
+	hold          = 5 * time.Second  // the default of spec.deletes.hold
+	deletedWithin = 30 * time.Second // a timer ticks every ten minutes
+)
+
 // conflict makes one on purpose: two write a key that nobody has, at once. Should one be so quick that the other was replicated
 // before, another key is tried.
 func conflict(ctx context.Context, w *world, r *Result) error {
