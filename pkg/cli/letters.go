@@ -43,7 +43,7 @@ func (o *office) with(ctx context.Context, a *App, f func(letters) error) error 
 		return o.withAPI(ctx, a, pipeline.Inspect, func(api control.API) error { return f(process{api}) })
 	}
 	return o.withBooks(ctx, a, func(group string, s *pipeline.State) error {
-		return f(services{a, deadletter.Replayer{Store: s.Letters, Group: group}, o.broker})
+		return f(services{a, deadletter.Replayer{Store: s.Letters, Group: group, Refused: serve.Refused}, o.broker})
 	})
 }
 

@@ -57,6 +57,8 @@ type Store interface {
 	Put(ctx context.Context, group string, l Letter) error
 	// List reads letters in the order in which they first came.
 	List(ctx context.Context, group string, q Query) ([]Letter, error)
+	// Count is how many letters there are that were not replayed.
+	Count(ctx context.Context, group string) (int64, error)
 	// Get reads a letter.
 	Get(ctx context.Context, group, id string) (Letter, error)
 	// Replayed notes that a letter was sent again after it was read. It is not noted, and that is a success, if the letter came

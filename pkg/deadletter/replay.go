@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type Replayer struct {
 	Store Store
 	Group string
 	Sink  Sink
+	// Refused says that an error of Sink is about the event, and no trouble of the sink; nil: none is.
+	Refused func(error) bool
 }
 
 // replayPage bounds the letters in memory, each of which may be of megabytes.
@@ -46,19 +49,19 @@ func (r *Replayer) Replay(ctx context.Context, ids ...string) (n int, err error)
 	return n, errors.Join(errs...)
 }
 
-// All sends every letter again that is an event and was not yet. It goes on after one that the broker refuses for good, and the error
-// is of all of those; it ends with any other failure: then the broker or the store has trouble, and all others would fail
-// too.
+// All sends every letter again that is an event and was not yet. It goes on after one that the broker refuses because of what it is, and
+// the error is of the first of those; it ends with any other failure: then the broker or the store has trouble, and all
+// others would fail too.
 func (r *Replayer) All(ctx context.Context) (n int, err error) {
 	q := Query{Limit: replayPage}
-	var refused []error
+	var refused error
 	for {
 		page, err := r.Store.List(ctx, r.Group, q)
 		if err != nil {
-			return n, errors.Join(append(refused, err)...) // says "read dead letters"
+			return n, errors.Join(refused, err) // says "read dead letters"
 		}
 		if len(page) == 0 {
-			return n, errors.Join(refused...)
+			return n, refused
 		}
 		for _, l := range page {
 			q.After = l.ID
@@ -67,10 +70,10 @@ func (r *Replayer) All(ctx context.Context) (n int, err error) {
 			}
 			err := r.replay(ctx, l)
 			switch {
-			case errkind.Is(err, errkind.Invalid):
-				refused = append(refused, err)
+			case err != nil && r.Refused != nil && r.Refused(err):
+				refused = cmp.Or(refused, err)
 			case err != nil:
-				return n, errors.Join(append(refused, err)...)
+				return n, errors.Join(refused, err)
 			default:
 				n++
 			}

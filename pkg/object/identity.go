@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
@@ -52,6 +53,8 @@ type identified struct {
 	d  driver.Bucket
 	id string
 
+	confirmed atomic.Bool // the marker was read once
+
 	mu      sync.Mutex
 	started time.Time // of the last check
 	err     error     // what it found
@@ -61,11 +64,22 @@ type identified struct {
 // carry the identity id, or the answer is Unavailable. So an empty bucket in the place of the one that was (recreated,
 // restored, mounted wrongly, another one under the same name) never passes for one whose users deleted everything. It
 // costs one HEAD for an absence and one for a page of a listing; checks that wait for each other are done once.
-func Identified(d driver.Bucket, id string) driver.Bucket {
-	return intercept(d, &identified{d: d, id: id})
+//
+// read says that the caller has just read the identity, and that it is id. If not, because the bucket did not answer, no other
+// request is sent before one has read it: what is in another bucket must not pass for what users wrote.
+func Identified(d driver.Bucket, id string, read bool) driver.Bucket {
+	i := &identified{d: d, id: id}
+	i.confirmed.Store(read)
+	return intercept(d, i)
 }
 
 func (i *identified) around(ctx context.Context, k call, next func(context.Context) error) error {
+	if !i.confirmed.Load() {
+		if err := i.check(ctx, time.Now()); err != nil {
+			return err
+		}
+		i.confirmed.Store(true)
+	}
 	err := next(ctx)
 	switch {
 	case k.op == OpList && err == nil, (k.op == OpStat || k.op == OpOpen) && errkind.Is(err, errkind.NotFound):

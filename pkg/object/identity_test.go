@@ -21,7 +21,7 @@ func TestTrapRecreatedBucketIsNotEmptyOfUsersObjects(t *testing.T) {
 	if again, err := object.GiveIdentity(ctx, raw); err != nil || again != id {
 		t.Fatalf("a second process got %q, %v; want %q", again, err, id)
 	}
-	b := object.Identified(raw, id)
+	b := object.Identified(raw, id, true)
 	put := &driver.PutOptions{Size: 1}
 	if _, err := b.Put(ctx, "k", strings.NewReader("x"), put); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/broker"
 	"github.com/bucketmesh/bucketmesh/pkg/config"
-	"github.com/bucketmesh/bucketmesh/pkg/deadletter"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/state"
@@ -98,11 +97,11 @@ func ServicesStatus(ctx context.Context, g *config.Group, db *State) (Status, er
 	if s.Ledger, err = ledger.New(db.Ledger, g.Name, ledger.SinceHorizon).Balance(ctx); err != nil {
 		return s, fmt.Errorf("read ledger: %w", err)
 	}
-	letters, err := db.Letters.List(ctx, g.Name, deadletter.Query{Limit: maxOpen})
+	letters, err := db.Letters.Count(ctx, g.Name)
 	if err != nil {
-		return s, err //nolint:wrapcheck // says "read dead letters"
+		return s, err //nolint:wrapcheck // says "count dead letters"
 	}
-	s.Events.DeadLetters, s.Events.Triggers = uint64(len(letters)), []broker.TriggerStatus{}
+	s.Events.DeadLetters, s.Events.Triggers = uint64(letters), []broker.TriggerStatus{}
 	return s, nil
 }
 

@@ -3,6 +3,7 @@ package serve_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -51,6 +52,12 @@ func TestTheWaitForTheBackgroundIsBounded(t *testing.T) {
 
 func TestAServiceEndsWithItsBackground(t *testing.T) {
 	cause := errkind.New(errkind.PermissionDenied, "no way in")
+	_, _, replaced := run(t, serve.Config{Handler: http.NotFoundHandler(), QuietPeriod: time.Millisecond, Background: func(context.Context) error {
+		return fmt.Errorf("linger: %w", serve.ErrReplace)
+	}})
+	if err := <-replaced; err != nil {
+		t.Errorf("one that is to be replaced ended with %v", err)
+	}
 	for name, test := range map[string]struct {
 		gives error
 		kind  errkind.Kind

@@ -63,18 +63,20 @@ type Check struct {
 
 // Config of Run. The zero value of a field is its default.
 type Config struct {
-	Name         string // of the service, in traces and logs
-	Addr         string // host:port to listen on
-	Listener     net.Listener
-	OnListen     func(net.Addr)
-	Handler      http.Handler // required
-	Public       bool         // strangers reach it: their trace is linked to ours, and has no say in what is sampled
-	Ready        []Check
-	Background   func(ctx context.Context) error // work beside requests; when it ends before ctx does, so does the service
-	QuietPeriod  time.Duration                   // after SIGTERM: ends listening when no request came for this long
-	DrainTimeout time.Duration                   // after SIGTERM: for all of it; then requests that still run are canceled
-	Logger       *slog.Logger                    // discarded if nil
-	Telemetry    *Telemetry                      // none if nil
+	Name     string // of the service, in traces and logs
+	Addr     string // host:port to listen on
+	Listener net.Listener
+	OnListen func(net.Addr)
+	Handler  http.Handler // required
+	Public   bool         // strangers reach it: their trace is linked to ours, and has no say in what is sampled
+	Ready    []Check
+	// Background is work beside requests. When it ends before ctx does, so does the service, and that is an error unless it is
+	// ErrReplace.
+	Background   func(ctx context.Context) error
+	QuietPeriod  time.Duration // after SIGTERM: ends listening when no request came for this long
+	DrainTimeout time.Duration // after SIGTERM: for all of it; then requests that still run are canceled
+	Logger       *slog.Logger  // discarded if nil
+	Telemetry    *Telemetry    // none if nil
 }
 
 // Run serves until ctx is done, or the Background ends by itself, then drains: readiness fails, requests are still taken until
@@ -144,8 +146,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return errkind.New(errkind.Unavailable, "serve %s: %w", cfg.Name, err)
 	case err := <-background:
 		if ctx.Err() == nil {
-			why, err = ended(cfg.Name, err), nil
-			cfg.Logger.Error("the work beside requests ended", "error", why)
+			if !errors.Is(err, ErrReplace) {
+				why = ended(cfg.Name, err)
+				cfg.Logger.Error("the work beside requests ended", "error", why)
+			}
+			err = nil
 		}
 		background <- err
 	case <-ctx.Done():
@@ -183,6 +188,10 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.Logger.Info("drained", "duration", time.Since(start))
 	return why
 }
+
+// ErrReplace is what a Background returns when all is well, but another process has to take this one's place: whoever runs services starts
+// it. Knative would call a revision failed whose only process ends with an error.
+var ErrReplace = errors.New("another process has to take the place of this one")
 
 // begin runs do, if there is one; the channel has what it returned.
 func begin(ctx context.Context, do func(context.Context) error) chan error {

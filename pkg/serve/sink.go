@@ -182,8 +182,19 @@ func (s *HTTPSink) send(ctx context.Context, p post) error {
 	return nil
 }
 
+// Refused reports that a sink did not take an event because of what it is (400, 413, 422), whatever the kind of the error: the sink's
+// other answers are about the sender, or the sink.
+func Refused(err error) bool {
+	r, ok := errors.AsType[*refused](err)
+	return ok && (r.status == http.StatusBadRequest || r.status == http.StatusRequestEntityTooLarge || r.status == http.StatusUnprocessableEntity)
+}
+
 // refused is an answer that another try would not change.
-type refused struct{ error }
+type refused struct {
+	error
+
+	status int
+}
 
 func (r *refused) Unwrap() error { return r.error }
 
@@ -216,7 +227,7 @@ func (s *HTTPSink) try(ctx context.Context, p post) error {
 	}
 	err = errkind.New(kind, "publish event: the sink answered %d", answer.StatusCode)
 	if !again(answer.StatusCode) {
-		return &refused{err}
+		return &refused{err, answer.StatusCode}
 	}
 	return errkind.After(retryAfter(answer.Header.Get("Retry-After"), time.Now()), err)
 }

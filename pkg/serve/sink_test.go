@@ -75,6 +75,9 @@ func TestSinkTakesOnly2xxForKept(t *testing.T) {
 			if errkind.Of(err) != want.kind || err == nil {
 				t.Errorf("error %v, want kind %v", err, want.kind)
 			}
+			if got, want := serve.Refused(fmt.Errorf("wrapped: %w", err)), status == 400 || status == 413; got != want {
+				t.Errorf("because of what it is: %v, want %v", got, want)
+			}
 			if got := errkind.Of(err).HTTPStatus(); got != 503 && got != 429 {
 				t.Errorf("the provider would get %d, and not try again", got)
 			}

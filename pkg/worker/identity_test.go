@@ -1,6 +1,8 @@
 package worker_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,7 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	objectmem "github.com/bucketmesh/bucketmesh/pkg/object/mem"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
 )
 
 // empty removes all that a bucket lists, our marker included, as a bucket that was removed and made again has it.
@@ -94,7 +97,7 @@ func TestTrapSwappedBucketLeavesTheOthersAtWork(t *testing.T) {
 		go func() { lingers <- b.Linger(t.Context(), true) }()
 		pass(10 * time.Minute)
 		b.swap("two", right)
-		if err := <-lingers; !errkind.Is(err, errkind.Unavailable) || !strings.Contains(err.Error(), "replica b") {
+		if err := <-lingers; !errors.Is(err, serve.ErrReplace) {
 			t.Fatalf("the process ended with %v", err)
 		}
 		b.mustOpen()
@@ -107,6 +110,123 @@ func TestTrapSwappedBucketLeavesTheOthersAtWork(t *testing.T) {
 		}
 		if h := b.Replicas()[1].Health(); !h.OK {
 			t.Errorf("health of the mended replica: %+v", h)
+		}
+	})
+}
+
+// TestTrapSwappedBucketThatIsSilentIsNotTakenIn: what does not answer is not recognised, neither by who waits for it nor by who starts
+// meanwhile, and nothing that it holds passes for what users wrote.
+func TestTrapSwappedBucketThatIsSilentIsNotTakenIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.probeEvery = 24 * time.Hour
+		b.mustOpen()
+		b.leaveOut = true
+		b.put("one", "k", "kept")
+		if _, err := b.Backfill(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		b.swap("two", objectmem.New(objectmem.Config{Versioned: true}))
+		b.put("two", "stranger", "of another bucket")
+		b.put("two", "k", "of another bucket")
+		b.mustOpen()
+		ctx, stop := context.WithCancel(t.Context())
+		lingers := make(chan error, 1)
+		go func() { lingers <- b.Linger(ctx, true) }()
+		pass(10 * time.Minute)
+		b.failWith(func(bucket string, op object.Op) error {
+			if bucket == "two" {
+				return down(bucket, op)
+			}
+			return nil
+		})
+		pass(30 * time.Minute)
+		stop()
+		if err := <-lingers; err != nil {
+			t.Errorf("the process ended with %v", err)
+		}
+		b.mustOpen()
+		b.failWith(nil)
+		pass(time.Minute)
+		b.put("one", "new", "1")
+		for _, key := range []string{"stranger", "k", "new"} {
+			if _, err := b.Engine().Reconcile(t.Context(), key, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b.get("one", "stranger") != "" || b.get("one", "k") != "kept" || b.get("two", "new") != "" {
+			t.Errorf("the swapped bucket took part: k=%q stranger=%q", b.get("one", "k"), b.get("one", "stranger"))
+		}
+	})
+}
+
+// Nothing is written into another bucket, and what it promises is not noted for the one whose place it takes.
+func TestASwappedBucketIsNotProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.probeEvery = 24 * time.Hour
+		b.mustOpen()
+		b.leaveOut = true
+		b.swap("two", objectmem.New(objectmem.Config{}))
+		b.failWith(func(bucket string, op object.Op) error {
+			if bucket == "two" && op != object.OpStat {
+				t.Errorf("%s in the swapped bucket", op)
+			}
+			return nil
+		})
+		pass(48 * time.Hour)
+		b.mustOpen()
+		ctx, stop := context.WithTimeout(t.Context(), 48*time.Hour)
+		defer stop()
+		if err := b.Linger(ctx, true); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnUnfitBucketThatIsMendedIsTakenIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.probeEvery, b.leaveOut = 24*time.Hour, true
+		unfit := objectmem.Config{Lies: objectmem.Lies{IgnorePutMatch: true, IgnorePutNotExist: true}}
+		b.swap("two", objectmem.New(unfit))
+		b.mustOpen()
+		if b.Replicas()[1].Health().OK {
+			t.Fatal("it is fit")
+		}
+		lingers := make(chan error, 1)
+		begin := time.Now()
+		go func() { lingers <- b.Linger(t.Context(), true) }()
+		pass(5 * time.Minute)
+		b.swap("two", objectmem.New(objectmem.Config{Versioned: true}))
+		if err := <-lingers; !errors.Is(err, serve.ErrReplace) || time.Since(begin) > 20*time.Minute {
+			t.Errorf("it ended with %v after %v", err, time.Since(begin))
+		}
+		if b.mustOpen(); !b.Replicas()[1].Health().OK {
+			t.Errorf("it is left out: %+v", b.Replicas()[1].Health())
+		}
+	})
+}
+
+// A bucket that swallows requests does not keep a service from starting.
+func TestASilentBucketDoesNotHoldUpTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.probeEvery = 24 * time.Hour
+		b.mustOpen()
+		b.leaveOut = true
+		b.failWith(func(bucket string, op object.Op) error {
+			if bucket == "two" {
+				return down(bucket, op)
+			}
+			return nil
+		})
+		for _, later := range []time.Duration{time.Hour, 48 * time.Hour} { // with a probe that is good, and with an old one
+			pass(later)
+			begin := time.Now()
+			if b.mustOpen(); time.Since(begin) > 10*time.Second {
+				t.Errorf("%v after the probe it took %v", later, time.Since(begin))
+			}
 		}
 	})
 }

@@ -8,14 +8,16 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bucketmesh/bucketmesh/pkg/errkind"
+	"github.com/bucketmesh/bucketmesh/pkg/serve"
 )
 
 const (
 	// lingerSpread is how far apart the processes of a service look at keys that are due.
 	lingerSpread = time.Second
-	// mendedEvery is how often a replica that is left out is asked for.
-	mendedEvery = time.Minute
+	// mendedEvery is how soon a replica that is left out is asked for, and mendedAtMost how rarely, as time goes by: a bucket that was
+	// not fit takes some hundred requests.
+	mendedEvery  = time.Minute
+	mendedAtMost = 10 * time.Minute
 )
 
 // Linger is what a process that others start and stop does while it lives, beside its deliveries, until ctx is done; then it lets
@@ -23,8 +25,8 @@ const (
 // moment (deletes.hold), a replica that was out of order for a minute or what another process left when it died is
 // done in seconds, and only what is due when no process lives waits for a timer.
 //
-// It ends by itself, with an error of kind Unavailable, when a replica that is left out (Options.LeaveOut) is mended: the next
-// process takes it in.
+// It ends by itself, with serve.ErrReplace, when a replica that is left out (Options.LeaveOut) is mended: the next process takes
+// it in.
 func (w *Worker) Linger(ctx context.Context, sweeps bool) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if sweeps {
@@ -40,34 +42,23 @@ func (w *Worker) Linger(ctx context.Context, sweeps bool) error {
 
 // awaitMended returns when a replica that is left out can take part, or ctx is done.
 func (w *Worker) awaitMended(ctx context.Context) error {
-	tick := time.NewTicker(mendedEvery)
-	defer tick.Stop()
-	for {
+	for wait := mendedEvery; ; wait = min(2*wait, mendedAtMost) {
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return ctx.Err() //nolint:wrapcheck // the caller asked
-		case <-tick.C:
+		case <-timer.C:
 		}
-		if name := w.mended(ctx); name != "" {
-			return errkind.New(errkind.Unavailable, "replica %s, which was left out, is mended: this process ends, and the next one takes it in", name)
-		}
-	}
-}
-
-// mended names a replica that is left out and could take part by now.
-func (w *Worker) mended(ctx context.Context) string {
-	for _, r := range w.replicas {
-		if r.out == nil {
-			continue
-		}
-		again := &Replica{Replica: r.Replica}
-		err := w.openReplica(ctx, again)
-		if again.Bucket != nil {
-			_ = again.Bucket.Close() // nothing was written that could be lost
-		}
-		if err == nil && again.out == nil {
-			return r.Name
+		for _, r := range w.replicas {
+			switch {
+			case r.out == nil:
+			case w.admissible(ctx, r):
+				w.log.InfoContext(ctx, "a replica that was left out is mended: this process ends, and the next one takes it in", "replica", r.Name)
+				return serve.ErrReplace
+			default:
+				r.isOut() // whatever it answered
+			}
 		}
 	}
-	return ""
 }

@@ -22,14 +22,19 @@ type probed struct {
 
 // probe finds out what the bucket promises, and whether that is enough. A replica that does not answer is taken at the
 // word of its last probe: an outage must not keep the others from their work. So is one whose last probe is not older than
-// Options.ProbeEvery, because a service that starts from zero many times a day must not take its time for the same finding.
-func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket) error {
+// Options.ProbeEvery, because a service that starts from zero many times a day must not take its time for the same finding; but not
+// one that was not fit: it may be mended. answers is false if the bucket is known not to answer now.
+func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket, answers bool) error {
 	last, known := w.lastProbe(ctx, r)
-	if age := time.Since(last.At); known && last.Program == w.o.Program && age >= 0 && age < w.o.ProbeEvery {
+	if known && w.good(r, last) {
 		r.Report = last.Report
-		return w.fit(r)
+		return nil
 	}
-	report, err := object.Probe(ctx, d, w.o.Probe)
+	var report object.Report
+	err := errkind.New(errkind.Unavailable, "probe bucket: it does not answer")
+	if answers || !known {
+		report, err = object.Probe(ctx, d, w.o.Probe)
+	}
 	switch {
 	case err == nil:
 		text, err := json.Marshal(probed{report, time.Now(), w.o.Program})
@@ -52,11 +57,17 @@ func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket) error {
 	for _, f := range report.Findings {
 		w.log.InfoContext(ctx, "finding about a bucket", "replica", r.Name, "finding", f)
 	}
-	return w.fit(r)
+	return w.fit(r, report)
 }
 
-func (w *Worker) fit(r *Replica) error {
-	return object.Fit(r.Report, r.Mode == config.ReadWrite, r.AcceptLossWindow) //nolint:wrapcheck // says "check bucket"
+// good reports that a probe need not be made again.
+func (w *Worker) good(r *Replica, last probed) bool {
+	age := time.Since(last.At)
+	return last.Program == w.o.Program && age >= 0 && age < w.o.ProbeEvery && w.fit(r, last.Report) == nil
+}
+
+func (w *Worker) fit(r *Replica, report object.Report) error {
+	return object.Fit(report, r.Mode == config.ReadWrite, r.AcceptLossWindow) //nolint:wrapcheck // says "check bucket"
 }
 
 // probeCursor is where the last probe of a replica's bucket is remembered.

@@ -68,6 +68,11 @@ type Health struct {
 	Message string    `json:"message,omitempty"` // the last trouble, while it is not OK
 }
 
+// isOut makes its health say that it is left out.
+func (r *Replica) isOut() {
+	r.health.seen("", "", 0, errkind.New(errkind.Unavailable, "it is left out: %w", r.out))
+}
+
 // Health is how the replica answered lately.
 func (r *Replica) Health() Health { return r.health.get() }
 
@@ -136,27 +141,11 @@ func (w *Worker) openReplicas(ctx context.Context) error {
 }
 
 func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
-	open := w.o.Openers[r.Provider]
-	if open == nil {
-		return errkind.New(errkind.Invalid, "open replica %s: this program is built without the provider %s", r.Name, r.Provider)
-	}
-	a := Access{OnRequest: r.counter.Request}
-	for _, name := range r.CredentialVariables() {
-		value, _ := w.o.LookupEnv(name)
-		a.Credentials = append(a.Credentials, value)
-	}
-	d, err := open(ctx, r.Replica, a)
+	d, err := w.openBucket(ctx, r)
 	if err != nil {
-		return fmt.Errorf("open replica %s: %w", r.Name, err)
+		return err
 	}
 	r.Bucket = d
-	d = object.Watch(d, r.health.seen)
-	d = object.Limit(d, object.LimitOptions{Concurrent: 64})
-	d = object.Retry(d, object.RetryOptions{OnRetry: func(op object.Op, key string, err error, pause time.Duration) {
-		w.log.WarnContext(ctx, "request is tried again", "replica", r.Name, "op", string(op), "key", key, "wait", pause, "error", err)
-	}})
-	d = object.Trace(d, w.o.Telemetry.Tracer.Tracer(scope), r.Name)
-	d = object.WithPrefix(d, r.Prefix)
 	if w.o.Look {
 		last, _ := w.lastProbe(ctx, r)
 		r.Report = last.Report
@@ -173,11 +162,35 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 			return err
 		}
 		r.out = err
-		r.health.seen("", "", 0, errkind.New(errkind.Unavailable, "it is left out: %w", err))
+		r.isOut()
 		admitted = object.Refuse(d, err)
 	}
 	r.Bucket = object.Checked(admitted)
 	return nil
+}
+
+// openBucket opens a replica's bucket, with what stands around every request. It sends none.
+func (w *Worker) openBucket(ctx context.Context, r *Replica) (driver.Bucket, error) {
+	open := w.o.Openers[r.Provider]
+	if open == nil {
+		return nil, errkind.New(errkind.Invalid, "open replica %s: this program is built without the provider %s", r.Name, r.Provider)
+	}
+	a := Access{OnRequest: r.counter.Request}
+	for _, name := range r.CredentialVariables() {
+		value, _ := w.o.LookupEnv(name)
+		a.Credentials = append(a.Credentials, value)
+	}
+	d, err := open(ctx, r.Replica, a)
+	if err != nil {
+		return nil, fmt.Errorf("open replica %s: %w", r.Name, err)
+	}
+	d = object.Watch(d, r.health.seen)
+	d = object.Limit(d, object.LimitOptions{Concurrent: 64})
+	d = object.Retry(d, object.RetryOptions{OnRetry: func(op object.Op, key string, err error, pause time.Duration) {
+		w.log.WarnContext(ctx, "request is tried again", "replica", r.Name, "op", string(op), "key", key, "wait", pause, "error", err)
+	}})
+	d = object.Trace(d, w.o.Telemetry.Tracer.Tracer(scope), r.Name)
+	return object.WithPrefix(d, r.Prefix), nil
 }
 
 // Requests are the requests sent so far, by replica.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -38,13 +39,17 @@ type sweeper struct {
 	spread time.Duration
 	after  func(context.Context) error // after each sweep; nil is nothing
 
+	// turn is had by one sweep at a time. A delivery that asks for one, and finds one at work, waits for it: the request is what keeps
+	// this process alive until a long copy has ended.
+	turn chan struct{}
+
 	mu   sync.Mutex
 	next time.Time // when run wakes up
 	woke chan struct{}
 }
 
 func newSweeper(o Options) *sweeper {
-	return &sweeper{group: o.Group.Name, rule: o.Group.Rule, store: o.Store, log: o.Logger, parallel: o.Sweepers, woke: make(chan struct{}, 1)}
+	return &sweeper{group: o.Group.Name, rule: o.Group.Rule, store: o.Store, log: o.Logger, parallel: o.Sweepers, woke: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 
 // wake makes sure that a sweep happens at a time.
@@ -81,8 +86,8 @@ func (s *sweeper) run(ctx context.Context) error {
 	for {
 		s.sleepUntil(time.Now().Add(sweepAtLeast)) // what is told from here on brings it forward
 		err := s.sweep(ctx)
-		if err == nil && s.after != nil {
-			err = s.after(ctx)
+		if s.after != nil {
+			err = errors.Join(err, s.after(ctx))
 		}
 		if err == nil {
 			var next time.Time
@@ -128,6 +133,12 @@ func (s *sweeper) sleep(ctx context.Context, atLeast time.Duration) error {
 // sweep looks at all keys that are due. The error is the first that was no trouble with a bucket; the other keys are
 // looked at all the same.
 func (s *sweeper) sweep(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return errkind.New(errkind.Canceled, "sweep: %w", ctx.Err())
+	}
 	begin := time.Now()
 	for {
 		page, err := s.store.Due(ctx, s.group, begin, sweepPage)
@@ -137,6 +148,8 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		if len(page) == 0 {
 			return nil
 		}
+		// Several processes may have the same page: each looks at it in another order, and leaves out what another one has done.
+		rand.Shuffle(len(page), func(i, j int) { page[i], page[j] = page[j], page[i] })
 		var g errgroup.Group
 		g.SetLimit(s.parallel)
 		for _, d := range page {
@@ -162,6 +175,11 @@ func (s *sweeper) sweep(ctx context.Context) error {
 const unsettled = 3
 
 func (s *sweeper) look(ctx context.Context, d state.Dirty) error {
+	if row, err := s.store.Get(ctx, s.group, d.Key); err != nil {
+		return fmt.Errorf("look at %q again: %w", d.Key, err)
+	} else if row.DirtyMark == 0 {
+		return nil
+	}
 	out, err := s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)
 	if err == nil && out == reconcile.Conflicted && d.Attempts >= unsettled && !s.rule(d.Key).Policy.Asks() {
 		if _, err = s.engine.Resolve(ctx, d.Key); err == nil {

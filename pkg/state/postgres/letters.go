@@ -36,6 +36,7 @@ const (
 		(SELECT seq FROM bm_letter WHERE grp = $1 AND replayed < $2 ORDER BY replayed LIMIT $3)`
 	letterFields = `SELECT seq, arrivals, coalesce(replayed, 0), doc FROM bm_letter WHERE grp = $1 AND `
 	letterList   = letterFields + `seq > $2 AND (replayed IS NULL OR $3) ORDER BY seq LIMIT $4`
+	letterCount  = `SELECT count(*) FROM bm_letter WHERE grp = $1 AND replayed IS NULL`
 	letterDone   = `UPDATE bm_letter SET replayed = $4 WHERE grp = $1 AND seq = $2 AND arrivals = $3`
 )
 
@@ -84,6 +85,14 @@ func (t *Letters) List(ctx context.Context, group string, q deadletter.Query) ([
 	letters, err := all(ctx, t.s, func(r pgx.CollectableRow) (deadletter.Letter, error) { return scanLetter(r) },
 		letterList, group, after, q.Replayed, record.Limit(q.Limit))
 	return letters, classify("read dead letters", err)
+}
+
+// Count implements deadletter.Store.
+func (t *Letters) Count(ctx context.Context, group string) (n int64, err error) {
+	err = t.s.repeat(ctx, func(ctx context.Context) error {
+		return t.s.pool.QueryRow(ctx, letterCount, group).Scan(&n)
+	})
+	return n, classify("count dead letters", err)
 }
 
 // Get implements deadletter.Store.
