@@ -43,11 +43,9 @@ func (w *Worker) Backfill(ctx context.Context, progress func(scan.Progress)) (sc
 	}
 	if err == nil {
 		err = w.endComparison(ctx, c, p)
-	} else {
-		err = errors.Join(err, w.pauseComparison(ctx, c, p))
 	}
 	if err != nil {
-		return p, fmt.Errorf("backfill: %w", err)
+		return p, fmt.Errorf("backfill: %w", errors.Join(err, w.pauseComparison(ctx, c, p)))
 	}
 	return p, nil
 }
