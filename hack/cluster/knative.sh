@@ -11,7 +11,7 @@ start_knative() {
   logged apply-crds "applying Knative's resource definitions" apply "$MANIFESTS/crds.yaml"
   logged wait-crds "waiting for Knative's resource definitions" kubectl wait --for=condition=Established --all crd --timeout=60s
   for part in coredns kingress serving eventing; do
-    logged "apply-$part" "applying $part" apply "$MANIFESTS/$part.yaml"
+    logged "apply-$part" "applying $part" applied "$MANIFESTS/$part.yaml"
   done
   for namespace in kube-system kingress knative-serving knative-eventing; do
     for part in $(kubectl -n "$namespace" get deployments -o name); do
@@ -23,6 +23,15 @@ start_knative() {
 }
 
 apply() { kubectl apply --server-side --force-conflicts --request-timeout=60s -f "$1"; }
+
+# applied: a cluster that was up before has webhooks on record that are not up again yet.
+applied() {
+  local deadline=$((SECONDS + TIMEOUT))
+  until apply "$1"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 1
+  done
+}
 
 # configure: webhooks check these, so they have to be up.
 configure() {

@@ -45,7 +45,11 @@ func GiveIdentity(ctx context.Context, d driver.Bucket) (string, error) {
 	if _, err := d.Put(ctx, IdentityKey, bytes.NewReader(text), opts); err != nil && !errkind.Is(err, errkind.PreconditionFailed) {
 		return "", errkind.New(errkind.Of(err), "give bucket an identity: %w", err)
 	}
-	return Identity(ctx, d)
+	if id, err = Identity(ctx, d); err == nil && id == "" {
+		return "", errkind.New(errkind.Invalid, "give bucket an identity: its marker %s holds none, a tool that copied it may have dropped its "+
+			"metadata; remove that object", IdentityKey)
+	}
+	return id, err
 }
 
 // identified checks absences against the bucket's identity.

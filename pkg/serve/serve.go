@@ -80,8 +80,8 @@ type Config struct {
 }
 
 // Run serves until ctx is done, or the Background ends by itself, then drains: readiness fails, requests are still taken until
-// none came for QuietPeriod, then new ones are refused and those under way are finished. It returns nil if ctx ended it and
-// all of them were, within DrainTimeout, and so was the Background, whose ctx is the same.
+// none came for QuietPeriod, or a third of DrainTimeout is over, then new ones are refused and those under way are finished. It
+// returns nil if all of them were, within DrainTimeout, and so was the Background, whose ctx is the same, and if it was ctx that ended it, or ErrReplace.
 func Run(ctx context.Context, cfg Config) error {
 	if cfg.Handler == nil {
 		return errkind.New(errkind.Invalid, "serve %s: no handler", cfg.Name)
@@ -167,9 +167,11 @@ func Run(ctx context.Context, cfg Config) error {
 		drainer.Drain()
 		close(quiet)
 	}()
+	busy := time.NewTimer(cfg.DrainTimeout / 3)
+	defer busy.Stop()
 	select {
 	case <-quiet:
-	case <-limit.Done(): // requests never ceased to come
+	case <-busy.C: // requests never ceased to come
 		drainer.Reset()
 		<-quiet
 	}
@@ -179,7 +181,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	select {
 	case err := <-background:
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrReplace) {
 			return fmt.Errorf("end %s: %w", cfg.Name, err)
 		}
 	case <-limit.Done():
@@ -189,8 +191,8 @@ func Run(ctx context.Context, cfg Config) error {
 	return why
 }
 
-// ErrReplace is what a Background returns when all is well, but another process has to take this one's place: whoever runs services starts
-// it. Knative would call a revision failed whose only process ends with an error.
+// ErrReplace is what a Background returns when all is well, but another process has to take this one's place. Whoever runs services
+// starts it; this one ends with success.
 var ErrReplace = errors.New("another process has to take the place of this one")
 
 // begin runs do, if there is one; the channel has what it returned.

@@ -182,9 +182,12 @@ func (s *HTTPSink) send(ctx context.Context, p post) error {
 	return nil
 }
 
-// Refused reports that a sink did not take an event because of what it is (400, 413, 422), whatever the kind of the error: the sink's
-// other answers are about the sender, or the sink.
+// Refused reports that a sink did not take an event because of what it is (it is no event, or the answer was 400, 413 or 422), whatever
+// the kind of the error: the sink's other answers are about the sender, or the sink.
 func Refused(err error) bool {
+	if errkind.Is(err, errkind.Invalid) {
+		return true
+	}
 	r, ok := errors.AsType[*refused](err)
 	return ok && (r.status == http.StatusBadRequest || r.status == http.StatusRequestEntityTooLarge || r.status == http.StatusUnprocessableEntity)
 }

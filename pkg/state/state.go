@@ -140,6 +140,7 @@ type Dirty struct {
 	Due      time.Time `json:"due"`
 	Attempts int       `json:"attempts"`
 	Reason   string    `json:"reason"`
+	Mark     int64     `json:"-"` // names the entry as it was read, like Row.DirtyMark
 }
 
 // Loser is a version that lost a conflict.

@@ -110,13 +110,14 @@ func (w *Worker) leaveOut(ctx context.Context) error {
 }
 
 // admissible reports whether a replica that is left out could take part by now. The bucket must have answered: what is not known is
-// no reason to begin anew. Nothing is noted in the state: that is for the process that takes it in.
+// no reason to begin anew. It may be probed, and a new one gets its marker, but nothing is noted in the state: that is for the
+// process that takes it in.
 func (w *Worker) admissible(ctx context.Context, r *Replica) bool {
 	d, err := w.openBucket(ctx, r)
 	if err != nil {
 		return false
 	}
-	defer func() { _ = d.Close() }() // nothing was written that could be lost
+	defer func() { _ = d.Close() }() // no request is under way
 	known, err := w.identity(ctx, r)
 	if err != nil {
 		return false
@@ -124,7 +125,10 @@ func (w *Worker) admissible(ctx context.Context, r *Replica) bool {
 	if read, err := w.recognise(ctx, d, known); err != nil || known != "" && !read {
 		return false
 	}
-	last, ok := w.lastProbe(ctx, r)
+	last, ok, err := w.lastProbe(ctx, r)
+	if err != nil {
+		return false
+	}
 	if !ok || !w.good(r, last) {
 		o := w.o.Probe
 		o.CleanupTimeout = recogniseTimeout

@@ -17,6 +17,8 @@ type comparison struct {
 	Began time.Time `json:"began"`
 	Whole bool      `json:"whole"`         // all replicas were listed so far
 	Run   string    `json:"run,omitempty"` // who is at work on it; what it does not live to tell is not known
+
+	at string // the key after which this run goes on
 }
 
 const (
@@ -39,7 +41,7 @@ func (w *Worker) beginComparison(ctx context.Context) (c comparison, err error) 
 	if err != nil {
 		return c, err
 	}
-	c = comparison{Began: time.Now(), Whole: last.Run == "", Run: rand.Text()}
+	c = comparison{Began: time.Now(), Whole: last.Run == "", Run: rand.Text(), at: at}
 	if at != "" {
 		c.Began, c.Whole = last.Began, last.Whole && last.Run == "" && !last.Began.IsZero()
 	}
@@ -50,7 +52,7 @@ func (w *Worker) beginComparison(ctx context.Context) (c comparison, err error) 
 func (w *Worker) pauseComparison(ctx context.Context, c comparison, p scan.Progress) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pauseTimeout)
 	defer cancel()
-	c.Whole = c.Whole && len(p.Skipped) == 0
+	c.Whole = c.Whole && len(p.Skipped) == 0 && p.Resumed == c.at
 	last, err := w.comparison(ctx)
 	if err != nil {
 		return err
@@ -71,7 +73,7 @@ func (w *Worker) endComparison(ctx context.Context, c comparison, p scan.Progres
 		return err
 	}
 	complete, began := p.Complete() && p.Resumed == "", c.Began
-	if !complete && c.Whole && last.Run == c.Run && len(p.Skipped) == 0 && p.Resumed != "" {
+	if !complete && c.Whole && last.Run == c.Run && len(p.Skipped) == 0 && p.Resumed == c.at && c.at != "" {
 		if complete, err = w.nothingLeft(ctx); err != nil {
 			return err
 		}
@@ -106,7 +108,7 @@ func (w *Worker) nothingLeft(ctx context.Context) (bool, error) {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return false, errkind.New(errkind.Canceled, "wait for keys that are left: %w", ctx.Err())
+			return false, errkind.New(errkind.Of(ctx.Err()), "wait for keys that are left: %w", ctx.Err())
 		case <-timer.C:
 		}
 		if err := w.Sweep(ctx); err != nil {

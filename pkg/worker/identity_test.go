@@ -184,6 +184,31 @@ func TestASwappedBucketIsNotProbed(t *testing.T) {
 	})
 }
 
+// A replica whose url was changed has no probe on record; it is known all the same, and what is at the new place is not touched before it
+// was recognised.
+func TestASilentBucketAtANewPlaceIsNotProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t).mustOpen()
+		b.leaveOut = true
+		if err := b.store.SetCursor(t.Context(), "g", b.ProbeCursor(1), ""); err != nil {
+			t.Fatal(err)
+		}
+		b.failWith(func(bucket string, op object.Op) error {
+			if bucket == "two" && op != object.OpStat {
+				t.Errorf("%s before it was recognised", op)
+			}
+			if bucket == "two" {
+				return down(bucket, op)
+			}
+			return nil
+		})
+		b.mustOpen()
+		if b.Replicas()[1].Health().OK {
+			t.Error("it is not left out")
+		}
+	})
+}
+
 func TestAnUnfitBucketThatIsMendedIsTakenIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bucketmesh/bucketmesh/pkg/config"
+	"github.com/bucketmesh/bucketmesh/pkg/event"
 	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
@@ -32,7 +34,15 @@ func TestADeliveryWaitsForTheSweepThatIsUnderWay(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- b.Linger(ctx, true) }()
 		pass(time.Second)
-		if err := b.Sweep(t.Context()); err != nil { // the delivery
+		g, err := config.Load([]byte(document), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		due, err := event.NewScan("", event.Scan{Group: "g", What: event.ScanDue}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := worker.SyncHandler(b.Worker, g).Handle(t.Context(), due); err != nil {
 			t.Fatal(err)
 		}
 		idle()
@@ -93,7 +103,7 @@ func TestProcessesShareABacklog(t *testing.T) {
 		return n
 	}
 	one, four := requests(1), requests(4)
-	if four > 3*one { // each on its own would send four times as many, and more
+	if 2*four > 5*one { // each on its own would send four times as many, and more
 		t.Errorf("one process sends %d requests, four send %d", one, four)
 	}
 }

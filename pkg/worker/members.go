@@ -49,6 +49,11 @@ func (w *Worker) forgetLeft(ctx context.Context) error {
 	if slices.Equal(known, now) {
 		return nil
 	}
+	for _, cursor := range []string{backfillCursor, comparisonCursor} { // a comparison of other replicas than these
+		if err := w.o.Store.SetCursor(ctx, w.o.Group.Name, cursor, ""); err != nil {
+			return fmt.Errorf("begin comparison anew: %w", err)
+		}
+	}
 	left := slices.DeleteFunc(slices.Clone(known), func(name string) bool { return slices.Contains(now, name) })
 	if len(left) > 0 {
 		w.log.InfoContext(ctx, "replicas left the group; the state forgets them", "replicas", left)

@@ -25,14 +25,17 @@ type probed struct {
 // Options.ProbeEvery, because a service that starts from zero many times a day must not take its time for the same finding; but not
 // one that was not fit: it may be mended. answers is false if the bucket is known not to answer now.
 func (w *Worker) probe(ctx context.Context, r *Replica, d driver.Bucket, answers bool) error {
-	last, known := w.lastProbe(ctx, r)
+	last, known, err := w.lastProbe(ctx, r)
+	if err != nil {
+		return err
+	}
 	if known && w.good(r, last) {
 		r.Report = last.Report
 		return nil
 	}
 	var report object.Report
-	err := errkind.New(errkind.Unavailable, "probe bucket: it does not answer")
-	if answers || !known {
+	err = errkind.New(errkind.Unavailable, "probe bucket: it does not answer")
+	if answers {
 		report, err = object.Probe(ctx, d, w.o.Probe)
 	}
 	switch {
@@ -74,10 +77,13 @@ func (w *Worker) fit(r *Replica, report object.Report) error {
 func probeCursor(r *Replica) string { return "probe/" + r.Name + "/" + r.Source() + "/" + r.Prefix }
 
 // lastProbe is what the last probe found, if there was one.
-func (w *Worker) lastProbe(ctx context.Context, r *Replica) (last probed, known bool) {
+func (w *Worker) lastProbe(ctx context.Context, r *Replica) (last probed, known bool, err error) {
 	text, err := w.o.Store.Cursor(ctx, w.o.Group.Name, probeCursor(r))
-	if err != nil || text == "" || json.Unmarshal([]byte(text), &last) != nil {
-		return probed{}, false
+	if err != nil {
+		return probed{}, false, stateTrouble{fmt.Errorf("read last probe: %w", err)}
 	}
-	return last, true
+	if text == "" || json.Unmarshal([]byte(text), &last) != nil {
+		return probed{}, false, nil //nolint:nilerr // nobody noted any
+	}
+	return last, true, nil
 }

@@ -147,7 +147,10 @@ func (w *Worker) openReplica(ctx context.Context, r *Replica) error {
 	}
 	r.Bucket = d
 	if w.o.Look {
-		last, _ := w.lastProbe(ctx, r)
+		last, _, err := w.lastProbe(ctx, r)
+		if err != nil {
+			return fmt.Errorf("open replica %s: %w", r.Name, err)
+		}
 		r.Report = last.Report
 		if c, ok := d.(object.Capable); ok && r.Report.Capabilities != (driver.Capabilities{}) {
 			d = c.WithCapabilities(r.Report.Capabilities)

@@ -94,9 +94,13 @@ func SyncHandler(w *Worker, group *config.Group) subscriber.Handler {
 		Group: group, Engine: w.Engine(), Now: time.Now, Logger: w.log, Below: w.Below, Ledger: w.Noter(),
 		Scan: func(ctx context.Context, s event.Scan) error {
 			if s.What == event.ScanDue {
-				return errors.Join(w.Sweep(ctx), w.fold(ctx), w.tidy(ctx))
+				return errors.Join(w.fold(ctx), w.tidy(ctx), w.Sweep(ctx), w.settled(ctx))
 			}
-			_, err := w.Backfill(ctx, nil)
+			p, err := w.Backfill(ctx, nil)
+			if p.Done && ctx.Err() != nil { // what it found is in the dirty set; another delivery would list everything again
+				w.log.WarnContext(ctx, "backfill has compared everything, and the time was over before all was brought together", "error", err)
+				return nil //nolint:nilerr // it is logged, and done later
+			}
 			return err
 		},
 	}

@@ -39,9 +39,7 @@ type sweeper struct {
 	spread time.Duration
 	after  func(context.Context) error // after each sweep; nil is nothing
 
-	// turn is had by one sweep at a time. A delivery that asks for one, and finds one at work, waits for it: the request is what keeps
-	// this process alive until a long copy has ended.
-	turn chan struct{}
+	turn chan struct{} // is full while run is at a sweep
 
 	mu   sync.Mutex
 	next time.Time // when run wakes up
@@ -49,7 +47,10 @@ type sweeper struct {
 }
 
 func newSweeper(o Options) *sweeper {
-	return &sweeper{group: o.Group.Name, rule: o.Group.Rule, store: o.Store, log: o.Logger, parallel: o.Sweepers, woke: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+	return &sweeper{
+		group: o.Group.Name, rule: o.Group.Rule, store: o.Store, log: o.Logger, parallel: o.Sweepers,
+		woke: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+	}
 }
 
 // wake makes sure that a sweep happens at a time.
@@ -85,7 +86,7 @@ func (s *sweeper) run(ctx context.Context) error {
 	pause.InitialInterval, pause.MaxInterval = time.Second, 30*time.Second
 	for {
 		s.sleepUntil(time.Now().Add(sweepAtLeast)) // what is told from here on brings it forward
-		err := s.sweep(ctx)
+		err := s.inTurn(ctx)
 		if s.after != nil {
 			err = errors.Join(err, s.after(ctx))
 		}
@@ -130,15 +131,28 @@ func (s *sweeper) sleep(ctx context.Context, atLeast time.Duration) error {
 	}
 }
 
+// inTurn is sweep as run does it.
+func (s *sweeper) inTurn(ctx context.Context) error {
+	if err := s.idle(ctx); err != nil {
+		return err
+	}
+	defer func() { <-s.turn }()
+	return s.sweep(ctx)
+}
+
+// idle waits until run is at no sweep, and keeps it from one until the turn is given back.
+func (s *sweeper) idle(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return errkind.New(errkind.Of(ctx.Err()), "wait for the sweep that is under way: %w", ctx.Err())
+	}
+}
+
 // sweep looks at all keys that are due. The error is the first that was no trouble with a bucket; the other keys are
 // looked at all the same.
 func (s *sweeper) sweep(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return errkind.New(errkind.Canceled, "sweep: %w", ctx.Err())
-	}
 	begin := time.Now()
 	for {
 		page, err := s.store.Due(ctx, s.group, begin, sweepPage)
@@ -162,7 +176,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
-			return errkind.New(errkind.Canceled, "sweep: %w", err)
+			return errkind.New(errkind.Of(err), "sweep: %w", err)
 		}
 		if len(page) < sweepPage {
 			return nil
@@ -177,7 +191,7 @@ const unsettled = 3
 func (s *sweeper) look(ctx context.Context, d state.Dirty) error {
 	if row, err := s.store.Get(ctx, s.group, d.Key); err != nil {
 		return fmt.Errorf("look at %q again: %w", d.Key, err)
-	} else if row.DirtyMark == 0 {
+	} else if row.DirtyMark != d.Mark { // somebody was there, and if there still is something to do, it says when
 		return nil
 	}
 	out, err := s.engine.Reconcile(ctx, d.Key, nil, d.Attempts)

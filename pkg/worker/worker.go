@@ -234,6 +234,16 @@ func (w *Worker) Publish(ctx context.Context) error { return w.outbox.flush(ctx)
 // Sweep looks again at every key that is due now.
 func (w *Worker) Sweep(ctx context.Context) error { return w.sweeper.sweep(ctx) }
 
+// settled waits until the sweep of Linger that is under way has ended. A delivery that waits for it keeps this process alive: a copy may
+// take longer than one that nobody asks for anything.
+func (w *Worker) settled(ctx context.Context) error {
+	if err := w.sweeper.idle(ctx); err != nil {
+		return err
+	}
+	<-w.sweeper.turn
+	return nil
+}
+
 // Close closes the buckets. The store is the caller's.
 func (w *Worker) Close() error {
 	var errs []error

@@ -218,6 +218,7 @@ func (s *Store) Due(ctx context.Context, group string, now time.Time, limit int)
 	for k, d := range s.dirty {
 		if k.group == group && !d.Due.After(now) {
 			out = append(out, d.Dirty)
+			out[len(out)-1].Mark = d.mark
 		}
 	}
 	return first(out, limit, func(a, b state.Dirty) int {

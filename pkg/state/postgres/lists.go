@@ -47,10 +47,10 @@ func (s *Store) Due(ctx context.Context, group string, now time.Time, limit int)
 		var key []byte
 		var due int64
 		d := state.Dirty{Group: group}
-		err := r.Scan(&key, &due, &d.Attempts, &d.Reason)
+		err := r.Scan(&key, &due, &d.Attempts, &d.Reason, &d.Mark)
 		d.Key, d.Due = string(key), record.Time(due)
 		return d, err
-	}, `SELECT key, due, attempts, reason FROM bm_dirty WHERE grp = $1 AND due <= $2 ORDER BY due, key LIMIT $3`,
+	}, `SELECT key, due, attempts, reason, mark FROM bm_dirty WHERE grp = $1 AND due <= $2 ORDER BY due, key LIMIT $3`,
 		group, record.Nanos(now), record.Limit(limit))
 	return due, classify("list dirty keys", err)
 }

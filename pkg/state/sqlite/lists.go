@@ -48,7 +48,7 @@ func (s *Store) Due(ctx context.Context, group string, now time.Time, limit int)
 		var key []byte
 		var due int64
 		d := state.Dirty{Group: group}
-		err := rows.Scan(&key, &due, &d.Attempts, &d.Reason)
+		err := rows.Scan(&key, &due, &d.Attempts, &d.Reason, &d.Mark)
 		d.Key, d.Due = string(key), record.Time(due)
 		return d, err
 	})

@@ -91,7 +91,7 @@ func (r *reads) prepare(ctx context.Context, db *sql.DB) error {
 		{&r.get, `SELECT o.rev, o.doc, s.floor, d.mark FROM (SELECT 1) LEFT JOIN bm_object o ON o.grp = ?1 AND o.key = ?2
 			LEFT JOIN bm_shard s ON s.grp = ?1 AND s.shard = ?3 LEFT JOIN bm_dirty d ON d.grp = ?1 AND d.key = ?2`},
 		{&r.rows, `SELECT key, rev, doc FROM bm_object WHERE grp = ?1 AND key > ?2 ORDER BY key LIMIT ?3`},
-		{&r.due, `SELECT key, due, attempts, reason FROM bm_dirty WHERE grp = ?1 AND due <= ?2 ORDER BY due, key LIMIT ?3`},
+		{&r.due, `SELECT key, due, attempts, reason, mark FROM bm_dirty WHERE grp = ?1 AND due <= ?2 ORDER BY due, key LIMIT ?3`},
 		{&r.nextDue, `SELECT min(due) FROM bm_dirty WHERE grp = ?1`},
 		{&r.outbox, `SELECT seq, id, json FROM bm_outbox ORDER BY seq LIMIT ?1`},
 		{&r.conflicts, `SELECT key, doc FROM bm_conflict WHERE grp = ?1 ORDER BY detected DESC, id DESC LIMIT ?2`},

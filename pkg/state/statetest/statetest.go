@@ -339,6 +339,14 @@ func snapshot(t testing.TB, s state.Store) dump {
 	}
 	d.Dirty, err = s.Due(ctx, group, time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC), 0)
 	check(t, err)
+	for i := range d.Dirty { // a mark is nobody's business but that it is the one that Get tells
+		row, err := s.Get(ctx, group, d.Dirty[i].Key)
+		check(t, err)
+		if mark := d.Dirty[i].Mark; mark == 0 || mark != row.DirtyMark {
+			t.Errorf("the entry of %q has the mark %d, and to Get it is %d", d.Dirty[i].Key, mark, row.DirtyMark)
+		}
+		d.Dirty[i].Mark = 0
+	}
 	events, err := s.Outbox(ctx, 0)
 	check(t, err)
 	for _, e := range events {
