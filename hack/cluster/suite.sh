@@ -29,7 +29,10 @@ outside() {
   mkdir -p "$RUN/bin"
   hack/servers.sh install "${SERVERS[@]}"
   go build -buildvcs=false -o "$RUN/bin/" ./services/bucketmesh ./test/knative/cmd/knative
-  hack/cluster.sh up
+  hack/cluster.sh up || {
+    [[ -n ${BUCKETMESH_E2E_KEEP:-} ]] || $was_up || hack/cluster.sh down
+    exit 1
+  }
   hack/cluster.sh exec hack/cluster/suite.sh inside "$@" || rc=$?
   if [[ -z ${BUCKETMESH_E2E_KEEP:-} ]]; then
     hack/cluster.sh exec hack/cluster/suite.sh end || true
