@@ -55,10 +55,7 @@ func (w *Worker) awaitMended(ctx context.Context) error {
 			case r.out == nil:
 			case w.admissible(ctx, r):
 				w.log.InfoContext(ctx, "a replica that was left out is mended: this process ends, and the next one takes it in", "replica", r.Name)
-				if err := w.sweeper.idle(ctx); err != nil { // the turn is kept: there is no other sweep
-					return err
-				}
-				return serve.ErrReplace
+				return errors.Join(serve.ErrReplace, w.settled(ctx)) // copies end first; ending the process cuts off what begins after them
 			default:
 				r.isOut() // whatever it answered
 			}
