@@ -98,7 +98,7 @@ func (p *place) withBooks(ctx context.Context, a *App, f func(group string, s *p
 	}
 	s, err := pipeline.OpenState(ctx, o.DataDir, o.State)
 	if err != nil {
-		return fmt.Errorf("open state: %w", err)
+		return err //nolint:wrapcheck // says "open state"
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return f(o.Group.Name, s)

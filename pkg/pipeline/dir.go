@@ -219,5 +219,6 @@ func OpenState(ctx context.Context, dir, dsn string) (*State, error) {
 		}
 		return &State{Store: s, Log: s.Audit(), Ledger: s.Ledger(), Letters: s.Letters()}, nil
 	}
-	return nil, errkind.New(errkind.Invalid, "open state: the address must begin with postgres://")
+	return nil, errkind.New(errkind.Invalid, "open state: the address of the database (--state, or $BUCKETMESH_STATE) must begin with postgres://, as in "+
+		"postgres://user:password@host:5432/database?sslmode=verify-full; what it is now is not repeated, because it may hold a password")
 }

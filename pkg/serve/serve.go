@@ -81,7 +81,8 @@ type Config struct {
 
 // Run serves until ctx is done, or the Background ends by itself, then drains: readiness fails, requests are still taken until
 // none came for QuietPeriod, or a third of DrainTimeout is over, then new ones are refused and those under way are finished. It
-// returns nil if all of them were, within DrainTimeout, and so was the Background, whose ctx is the same, and if it was ctx that ended it, or ErrReplace.
+// returns nil if all of them were, within DrainTimeout, and so was the Background, whose ctx is the same; and if it was ctx that
+// ended it, or ErrReplace.
 func Run(ctx context.Context, cfg Config) error {
 	if cfg.Handler == nil {
 		return errkind.New(errkind.Invalid, "serve %s: no handler", cfg.Name)

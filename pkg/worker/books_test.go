@@ -13,7 +13,6 @@ import (
 	"github.com/bucketmesh/bucketmesh/pkg/audit"
 	"github.com/bucketmesh/bucketmesh/pkg/errkind"
 	"github.com/bucketmesh/bucketmesh/pkg/ledger"
-	"github.com/bucketmesh/bucketmesh/pkg/object"
 	"github.com/bucketmesh/bucketmesh/pkg/scan"
 	"github.com/bucketmesh/bucketmesh/pkg/worker"
 )
@@ -71,12 +70,7 @@ func TestAComparisonInPartsClosesTheBooks(t *testing.T) {
 	}{
 		"all is well": {func(*bench) {}, true},
 		"a replica was left out in one run": {func(b *bench) {
-			b.failWith(func(bucket string, _ object.Op) error {
-				if bucket == "two" {
-					return errkind.New(errkind.PermissionDenied, "not now")
-				}
-				return nil
-			})
+			b.failAt("two", errkind.PermissionDenied)
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,12 +138,7 @@ func TestComparisonsThatOverlapDoNotCloseTheBooks(t *testing.T) {
 		return err
 	}
 	err := until(first, 1100, func() {
-		b.failWith(func(bucket string, _ object.Op) error {
-			if bucket == "two" {
-				return errkind.New(errkind.PermissionDenied, "not now")
-			}
-			return nil
-		})
+		b.failAt("two", errkind.PermissionDenied)
 		if err := until(second, 1100, func() {}); !errkind.Is(err, errkind.Canceled) {
 			t.Error(err)
 		}

@@ -134,12 +134,7 @@ func TestTrapSwappedBucketThatIsSilentIsNotTakenIn(t *testing.T) {
 		lingers := make(chan error, 1)
 		go func() { lingers <- b.Linger(ctx, true) }()
 		pass(10 * time.Minute)
-		b.failWith(func(bucket string, op object.Op) error {
-			if bucket == "two" {
-				return down(bucket, op)
-			}
-			return nil
-		})
+		b.failAt("two", errkind.Unavailable)
 		pass(30 * time.Minute)
 		stop()
 		if err := <-lingers; err != nil {
@@ -240,12 +235,7 @@ func TestASilentBucketDoesNotHoldUpTheStart(t *testing.T) {
 		b.probeEvery = 24 * time.Hour
 		b.mustOpen()
 		b.leaveOut = true
-		b.failWith(func(bucket string, op object.Op) error {
-			if bucket == "two" {
-				return down(bucket, op)
-			}
-			return nil
-		})
+		b.failAt("two", errkind.Unavailable)
 		for _, later := range []time.Duration{time.Hour, 48 * time.Hour} { // with a probe that is good, and with an old one
 			pass(later)
 			begin := time.Now()

@@ -102,6 +102,16 @@ func (b *bench) failWith(f func(bucket string, op object.Op) error) {
 	b.fault = f
 }
 
+// failAt has all requests to one bucket fail.
+func (b *bench) failAt(bucket string, kind errkind.Kind) {
+	b.failWith(func(at string, _ object.Op) error {
+		if at == bucket {
+			return errkind.New(kind, "not now")
+		}
+		return nil
+	})
+}
+
 // swap puts another bucket in the place of one, for who opens it from now on.
 func (b *bench) swap(bucket string, d *objectmem.Bucket) (old *objectmem.Bucket) {
 	b.mu.Lock()
@@ -244,12 +254,7 @@ func TestOutboxOutlivesAnOutageOfTheBroker(t *testing.T) {
 func TestAProcessThatLingersLooksAtWhatIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t).mustOpen()
-		b.failWith(func(bucket string, _ object.Op) error {
-			if bucket == "two" {
-				return down(bucket, "")
-			}
-			return nil
-		})
+		b.failAt("two", errkind.Unavailable)
 		b.put("one", "k", "1")
 		if out, err := b.Engine().Reconcile(t.Context(), "k", nil, 0); err != nil || out != reconcile.Pending {
 			t.Fatal(out, err)

@@ -85,8 +85,7 @@ func (m *machine) checkOverwrite(s *world, w *worker, over object) {
 }
 
 // rolledBack is I3: the final value comes from a user operation that no user overwrote knowingly, at a replica where
-// users may write. Operations in the masks of
-// residuals don't count as overwriting.
+// users may write. Operations in the masks of residuals don't count as overwriting, and contents in revived count as written again.
 func (m *machine) rolledBack(s *world, hidden, ignore, revived uint8) bool {
 	meant := slices.ContainsFunc(s.ops[:s.no], func(op operation) bool { return m.members[op.replica].Writable })
 	if !meant { // nobody wrote where users may write
@@ -96,10 +95,10 @@ func (m *machine) rolledBack(s *world, hidden, ignore, revived uint8) bool {
 		if s.ops[k].content != s.buckets[0].content || !m.members[s.ops[k].replica].Writable {
 			continue
 		}
-		newest := true // of what counts
 		if revived>>s.ops[k].content&1 == 1 {
 			return false
 		}
+		newest := true // of what counts
 		for j := range s.ops[:s.no] {
 			if j != k && s.ops[j].past>>k&1 == 1 && ignore>>j&1 == 0 && m.members[s.ops[j].replica].Writable && !s.cutOff(k, j, hidden) {
 				newest = false

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/bucketmesh/bucketmesh/pkg/serve"
+	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
 	"github.com/bucketmesh/bucketmesh/pkg/state/postgres"
+	"github.com/bucketmesh/bucketmesh/pkg/state/postgres/pgtest"
 	"github.com/bucketmesh/bucketmesh/test/cluster"
 )
 
@@ -118,4 +120,15 @@ func openStore(t *testing.T, dsn string) *postgres.Store {
 		}
 	})
 	return store
+}
+
+// serveS3 runs the services over a document whose replicas are S3's, with normalizer-s3 where the webhooks of c go.
+func serveS3(t *testing.T, c *cluster.Cluster, document string) (b *hub, o operator) {
+	t.Helper()
+	dsn, path := pgtest.Schema(t), written(t, document)
+	b = newHub(t)
+	settings := append(cluster.Environment(), env.Config+"="+path, env.State+"="+dsn, env.Broker+"="+b.url, env.Tokens+"=secret-word")
+	b.subscribers(t, settings)
+	launch(t, "normalizer-s3", c.Listen, settings...)
+	return b, operator{t, []string{"-f", path, "--state", dsn}}
 }

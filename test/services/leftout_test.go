@@ -6,16 +6,12 @@ import (
 
 	"github.com/bucketmesh/bucketmesh/pkg/cli"
 	"github.com/bucketmesh/bucketmesh/pkg/pipeline"
-	"github.com/bucketmesh/bucketmesh/pkg/serve/env"
-	"github.com/bucketmesh/bucketmesh/pkg/state/postgres/pgtest"
 	"github.com/bucketmesh/bucketmesh/test/cluster"
 )
 
 // A bucket that is not there keeps no service from starting: the other replicas are kept the same, and what the missing one has to get
 // waits, with the reason.
 func TestServicesLeaveOutABucketThatIsNotThere(t *testing.T) {
-	dsn := pgtest.Schema(t)
-	b := newHub(t)
 	c := cluster.New(t, cluster.Options{Token: "secret-word"}, "a", "b")
 	var third string
 	for line := range strings.Lines(c.Document) {
@@ -23,10 +19,7 @@ func TestServicesLeaveOutABucketThatIsNotThere(t *testing.T) {
 			third = strings.NewReplacer("name: a,", "name: c,", c.Sites["a"].Bucket, "not-"+c.Sites["a"].Bucket).Replace(line)
 		}
 	}
-	document := written(t, c.Document+third)
-	settings := append(cluster.Environment(), env.Config+"="+document, env.State+"="+dsn, env.Broker+"="+b.url, env.Tokens+"=secret-word")
-	b.subscribers(t, settings)
-	launch(t, "normalizer-s3", c.Listen, settings...)
+	_, o := serveS3(t, c, c.Document+third)
 
 	c.Sites["a"].Put("k", "1")
 	c.Everywhere("k", "1")
@@ -34,7 +27,7 @@ func TestServicesLeaveOutABucketThatIsNotThere(t *testing.T) {
 	c.Everywhere("k", "2")
 	var s pipeline.Status
 	cluster.Eventually(t, "the missing one waits, and status says why", func() bool {
-		code, errs := operator{t, []string{"-f", document, "--state", dsn}}.asks(&s, "status")
+		code, errs := o.asks(&s, "status")
 		if code != cli.OK {
 			t.Fatal(code, errs)
 		}

@@ -129,14 +129,8 @@ func TestDeadLettersAreKeptAndReplayed(t *testing.T) {
 // An event that can never work goes to the dead letters at once, with what the subscriber said; so does a message that can't be
 // made an event.
 func TestPoisonIsADeadLetterWithItsReason(t *testing.T) {
-	dsn := pgtest.Schema(t)
-	b := newHub(t)
 	c := cluster.New(t, cluster.Options{Token: "secret-word"}, "a", "b")
-	document := written(t, c.Document)
-	settings := append(cluster.Environment(), env.Config+"="+document, env.State+"="+dsn, env.Broker+"="+b.url, env.Tokens+"=secret-word")
-	b.subscribers(t, settings)
-	launch(t, "normalizer-s3", c.Listen, settings...)
-	o := operator{t, []string{"-f", document, "--state", dsn}}
+	b, o := serveS3(t, c, c.Document)
 
 	poison := cloudevents.New()
 	poison.SetID("1")
